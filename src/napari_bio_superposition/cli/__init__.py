@@ -1,0 +1,1 @@
+"""The command line; thin: parses flags, runs a workflow, reports progress."""

@@ -1,0 +1,1 @@
+"""The feature table (AnnData), regions, overlays, ranking. No torch."""

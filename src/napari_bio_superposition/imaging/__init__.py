@@ -1,0 +1,1 @@
+"""Images: reading, channel roles, quality, patches, cell death, simulation. No torch."""

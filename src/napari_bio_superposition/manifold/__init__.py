@@ -1,0 +1,1 @@
+"""Embeddings of patches: PCA, UMAP, PHATE. No torch."""

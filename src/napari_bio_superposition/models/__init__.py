@@ -1,0 +1,1 @@
+"""Encoder, tokens, SAE, checkpoints, inference, training: the room of torch."""

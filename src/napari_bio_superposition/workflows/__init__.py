@@ -1,0 +1,1 @@
+"""One job each: analyze, demo; they join the rooms below. No Qt."""
