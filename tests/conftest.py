@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of real images and RNA, beside the checkout; skips where it is absent."""
+    """Return the folder of real images and RNA beside the checkout; skip where it is absent."""
     folder = REPOSITORY.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("the real data beside the checkout (../shared/data) are absent")
@@ -19,5 +19,5 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def rng() -> np.random.Generator:
-    """A generator that is the same in every test."""
+    """Return a generator that is the same in every test."""
     return np.random.default_rng(0)
