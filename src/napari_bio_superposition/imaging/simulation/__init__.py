@@ -1,0 +1,1 @@
+"""How the simulated study is drawn, one subject per file; `imaging.simulate` is the way in."""
