@@ -1,1 +1,69 @@
-"""The command line; thin: parses flags, runs a workflow, reports progress."""
+"""The command line; thin: parses flags, runs a workflow, reports progress. No science."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from napari_bio_superposition.core.errors import BioSuperpositionError, ConfigError, list_choices
+
+PROGRAM = "bio-superposition"
+COMMANDS = {
+    "demo": "simulate a small study, analyse it, write figures and one HTML report",
+    "simulate": "write a simulated study: images, masks, cell states, RNA counts",
+    "segment": "find nuclei in images",
+    "analyze": "nuclei, cell death, patches and SAE features of images, as one AnnData table",
+    "info": "versions, devices and models on this computer; or what an image or result holds",
+}
+"""Command to summary; each lives in the module of its name and is imported when it is called."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Returns
+    -------
+    int
+        0 when all went well, 1 when some inputs failed, 2 for an error of the user, which is told
+        in one line on standard error, 130 when interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        sys.stdout.write(_usage())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        from napari_bio_superposition import __version__
+
+        sys.stdout.write(f"{PROGRAM} {__version__}\n")
+        return 0
+    try:
+        return _run(arguments[0], arguments[1:])
+    except BioSuperpositionError as error:
+        sys.stderr.write(f"{PROGRAM}: {' '.join(str(error).split())}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{PROGRAM}: interrupted; what was done is kept, run it again to go on\n")
+        return 130
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    if name not in COMMANDS:
+        raise ConfigError(f"No command {name!r}. Choose one of: {list_choices(COMMANDS)}.")
+    module = importlib.import_module(f"{__name__}.{name}")
+    exit_code: int = module.run_command(arguments)
+    return exit_code
+
+
+def _usage() -> str:
+    lines = [f"  {name:<10} {summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"usage: {PROGRAM} COMMAND [options]",
+            "",
+            "See what a neural network sees in multichannel images of neurons.",
+            "",
+            *lines,
+            "",
+            f"{PROGRAM} COMMAND --help lists the options of a command, with their units.",
+            "",
+        ]
+    )

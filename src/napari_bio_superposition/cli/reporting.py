@@ -1,0 +1,81 @@
+"""Show progress and results: a bar for people, one JSON object a line for programs."""
+
+import json
+import sys
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from tqdm import tqdm
+
+from napari_bio_superposition.core.progress import Progress
+
+
+class Reporter:
+    """Progress and result of one command; use it as a context manager and as the report of a job.
+
+    Parameters
+    ----------
+    as_json
+        Write JSON lines to *stdout* instead of a bar to *stderr*.
+    """
+
+    def __init__(
+        self, *, as_json: bool, stdout: TextIO | None = None, stderr: TextIO | None = None
+    ) -> None:
+        self._as_json = as_json
+        self._stdout = stdout or sys.stdout
+        self._stderr = stderr or sys.stderr
+        self._bar: tqdm[Any] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close_bar()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show one report."""
+        if self._as_json:
+            self._write_json({"event": "progress", **vars(progress)})
+            return
+        if progress.notice:
+            self._close_bar()
+            self._stderr.write(f"{progress.notice}\n")
+        self._move_bar(progress)
+
+    def result(self, lines: list[str], values: dict[str, Any]) -> None:
+        """Show the result: *lines* to a person, *values* to a program."""
+        self._close_bar()
+        if self._as_json:
+            self._write_json({"event": "result", **values})
+        else:
+            self._stdout.write("\n".join(lines) + "\n")
+
+    def _move_bar(self, progress: Progress) -> None:
+        if self._bar is None or self._bar.desc != f"{progress.step}: ":
+            self._close_bar()
+            self._bar = tqdm(
+                total=progress.total,
+                desc=progress.step,
+                unit=f" {progress.unit}" if progress.unit else "",
+                file=self._stderr,
+                leave=False,
+                dynamic_ncols=True,
+                disable=not self._stderr.isatty(),
+            )
+        self._bar.total = progress.total
+        self._bar.update(progress.done - self._bar.n)
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _write_json(self, values: dict[str, Any]) -> None:
+        self._stdout.write(json.dumps(values, default=str) + "\n")
+        self._stdout.flush()

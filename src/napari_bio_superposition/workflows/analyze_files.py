@@ -1,0 +1,194 @@
+"""The main job over many files: a folder per image, one table of all, resumed if interrupted."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from napari_bio_superposition.core.errors import ConfigError
+from napari_bio_superposition.core.files import replaced_file
+from napari_bio_superposition.core.progress import Job, Progress
+from napari_bio_superposition.core.provenance import package_versions
+from napari_bio_superposition.features.table import concat_tables, write_table
+from napari_bio_superposition.imaging.cell_death import choose_threshold, score_cell_death
+from napari_bio_superposition.imaging.read import FieldReference, open_fields, read_field
+from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
+from napari_bio_superposition.workflows.analyze import adapt_to_card, analyze_image
+from napari_bio_superposition.workflows.batch_summary import (
+    BatchSummary,
+    FailureLog,
+    attempt,
+    peak_memory_mb,
+    prefixed,
+)
+from napari_bio_superposition.workflows.config_files import config_to_plain, write_config
+from napari_bio_superposition.workflows.hashing import hash_image
+from napari_bio_superposition.workflows.loading import LoadedModels, load_models
+from napari_bio_superposition.workflows.result_folder import (
+    RESULT,
+    SavedResult,
+    folder_name,
+    read_result,
+    result_key,
+    save_analysis,
+    summarize_death,
+)
+
+TABLE = "patches.h5ad"
+MANIFEST = "manifest.csv"
+SUMMARY = "summary.json"
+SETTINGS = "settings.toml"
+IMAGES = "images"
+
+
+def analyze_files(
+    paths: Sequence[Path], config: AnalyzeConfig | None = None, out: Path = Path("analysis")
+) -> Job[BatchSummary]:
+    """Analyse every image of *paths* and gather the results in one table.
+
+    Parameters
+    ----------
+    paths
+        Images, folders of images, or Harmony export folders.
+    config
+        Settings; the defaults where omitted.
+    out
+        Folder for ``patches.h5ad``, ``manifest.csv``, ``summary.json``, ``settings.toml`` and one
+        folder per image under ``images``. Images that are done there with the same settings, models
+        and pixels are not done again.
+
+    Returns
+    -------
+    BatchSummary
+        Also written as ``summary.json``. An image that fails is listed with its reason and does not
+        stop the others.
+    """
+    config = config or AnalyzeConfig()
+    fields, failures = find_fields(paths, config)
+    models = yield from load_models(config)
+    config = adapt_to_card(config, models.features.card)
+    out.mkdir(parents=True, exist_ok=True)
+    results: list[SavedResult] = []
+    for done, reference in enumerate(fields):
+        yield Progress("Analysing images", done, len(fields), "images")
+        job = _analyze_one(reference, config, models, out / IMAGES)
+        result = yield from attempt(prefixed(job, f"{reference.id}: "), failures.of(reference.id))
+        if result is not None:
+            results.append(result)
+    yield Progress("Analysing images", len(fields), len(fields), "images")
+    return (yield from _collect(results, failures, config, out))
+
+
+def find_fields(
+    paths: Sequence[Path], config: AnalyzeConfig
+) -> tuple[list[FieldReference], FailureLog]:
+    """Return the fields behind *paths*, and what cannot be used with the reason."""
+    if not paths:
+        raise ConfigError("No input is given. Name images or folders, for instance plate1/*.tif.")
+    found = open_fields(paths, config=config.reading)
+    return list(found.fields), FailureLog(dict(found.skipped))
+
+
+def _analyze_one(
+    reference: FieldReference, config: AnalyzeConfig, models: LoadedModels, parent: Path
+) -> Job[SavedResult]:
+    """Analyse one field into its folder, unless the same result is there already."""
+    folder = parent / folder_name(reference.id)
+    image = read_field(reference, config=config.reading)
+    yield Progress("Reading")
+    key = result_key(config_to_plain(config), models.hashes, hash_image(image))
+    if (folder / RESULT).exists() and read_result(folder).key == key:
+        return read_result(folder)
+    analysis = yield from analyze_image(image, config, models=models)
+    save_analysis(analysis, folder, measurements={"peak_memory_mb": round(peak_memory_mb())})
+    return read_result(folder)
+
+
+def _collect(
+    results: Sequence[SavedResult],
+    failures: FailureLog,
+    config: AnalyzeConfig,
+    out: Path,
+) -> Job[BatchSummary]:
+    """Score death with pooled thresholds and write table, manifest, settings and summary."""
+    yield Progress("Gathering results", 0, len(results), "images")
+    deaths = _score_death(results, config)
+    outputs = {"summary": SUMMARY, "settings": SETTINGS}
+    outputs |= _write_tables(results, deaths, out)
+    write_config(config, out / SETTINGS)
+    summary = BatchSummary(
+        images=tuple(_summarize(result, deaths) for result in results),
+        failures=failures.reasons,
+        outputs=outputs,
+        settings=config_to_plain(config),
+        versions=package_versions(),
+    )
+    with replaced_file(out / SUMMARY) as part:
+        part.write_text(json.dumps(summary.as_plain(), indent=2, default=str), encoding="utf-8")
+    yield Progress("Gathering results", len(results), len(results), "images")
+    return summary
+
+
+def _score_death(results: Iterable[SavedResult], config: AnalyzeConfig) -> dict[str, pd.DataFrame]:
+    """Return the death table per image id, with the threshold of its plate or of everything."""
+    groups: dict[str, list[SavedResult]] = {}
+    for result in results:
+        plate = result.values["acquisition"]["plate"]
+        groups.setdefault(plate if config.death.threshold_scope == "plate" else "", []).append(
+            result
+        )
+    deaths: dict[str, pd.DataFrame] = {}
+    for members in groups.values():
+        dyes = {result.values["id"]: result.dye() for result in members}
+        measured = {image_id: dye for image_id, dye in dyes.items() if dye is not None}
+        if not measured:
+            continue
+        threshold = choose_threshold(list(measured.values()), config.death)
+        for image_id, dye in measured.items():
+            deaths[image_id] = score_cell_death(dye, threshold, config.death)
+    return deaths
+
+
+def _write_tables(
+    results: Sequence[SavedResult], deaths: Mapping[str, pd.DataFrame], out: Path
+) -> dict[str, str]:
+    """Write the manifest of all patches, and the feature table where there are features."""
+    outputs = {}
+    if results:
+        manifests = [_with_death(r.manifest(), deaths.get(r.values["id"])) for r in results]
+        with replaced_file(out / MANIFEST) as part:
+            pd.concat(manifests, ignore_index=True).to_csv(part, index=False)
+        outputs["manifest"] = MANIFEST
+    tables = []
+    for result in results:
+        table = result.table()
+        if table is not None:
+            table.obs = _with_death(table.obs, deaths.get(result.values["id"]))
+            tables.append(table)
+    if tables:
+        write_table(concat_tables(tables), out / TABLE)
+        outputs["table"] = TABLE
+    else:
+        (out / TABLE).unlink(missing_ok=True)
+    return outputs
+
+
+def _with_death(rows: pd.DataFrame, death: pd.DataFrame | None) -> pd.DataFrame:
+    """Return *rows* with the death columns replaced by those of the pooled threshold."""
+    if death is None:
+        return rows
+    keys = rows.get("patch_id", rows.index)
+    return rows.assign(**{name: death.loc[keys, name].to_numpy() for name in death.columns})
+
+
+def _summarize(result: SavedResult, deaths: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    values = {key: value for key, value in result.values.items() if key != "provenance"}
+    death = deaths.get(values["id"])
+    if death is not None:
+        values["death"] = summarize_death(death)
+    else:
+        values["death"] = {"skipped": values["skipped"].get("death", "")}
+    values["folder"] = f"{IMAGES}/{result.folder.name}"
+    return values

@@ -1,0 +1,102 @@
+"""What a run over many files reports: results per image, failures with their reasons."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeVar
+
+from napari_bio_superposition.core.errors import BioSuperpositionError
+from napari_bio_superposition.core.progress import Job
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class BatchSummary:
+    """Outcome of a run: one row per image that worked, one reason per image that did not."""
+
+    images: tuple[Mapping[str, Any], ...]
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """Image or path to the reason."""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    """What was written: name to file name inside the output folder."""
+    notes: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return asdict(self)
+
+    def as_lines(self) -> list[str]:
+        """Return the outcome as a person reads it."""
+        lines = [_image_line(image) for image in self.images]
+        lines += [f"{name}: not done: {reason}" for name, reason in self.failures.items()]
+        lines += list(self.notes)
+        return [*lines, f"{len(self.images)} images done, {len(self.failures)} failed."]
+
+
+def _image_line(image: Mapping[str, Any]) -> str:
+    parts = [str(image["id"])]
+    if image.get("n_nuclei") is not None:
+        parts.append(f"{image['n_nuclei']} nuclei")
+    if "patches" in image:
+        parts.append(f"{image['patches']['accepted']} of {image['patches']['total']} patches kept")
+    rate = image.get("death", {}).get("area_rate")
+    if rate is not None:
+        parts.append(f"dead area {rate:.1%}")
+    parts += [f"{step} skipped: {reason}" for step, reason in image.get("skipped", {}).items()]
+    parts += [f"warning: {warning}" for warning in image.get("warnings", ())]
+    return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class FailureLog:
+    """Reasons of what failed, by image or path."""
+
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def of(self, name: str) -> Callable[[str], None]:
+        """Return a function that writes down why *name* failed."""
+        return lambda reason: self.reasons.__setitem__(name, reason)
+
+
+def attempt(job: Job[T], on_failure: Callable[[str], None]) -> Job[T | None]:
+    """Run the job of one image; report its failure, whatever it is, so that the others go on.
+
+    Only an interruption from outside (Cancel, Ctrl-C) ends the whole run.
+    """
+    try:
+        return (yield from job)
+    except BioSuperpositionError as error:
+        on_failure(str(error))
+    except Exception as error:  # one bad image must not cost the others
+        on_failure(f"unexpected {type(error).__name__}: {error}. Please report this.")
+    return None
+
+
+def prefixed(job: Job[T], prefix: str) -> Job[T]:
+    """Put *prefix* before the step of every report of *job*."""
+    result: T
+    try:
+        while True:
+            try:
+                progress = next(job)
+            except StopIteration as stop:
+                result = stop.value
+                return result
+            yield replace(progress, step=f"{prefix}{progress.step}")
+    finally:
+        job.close()
+
+
+def peak_memory_mb() -> float:
+    """Return the largest resident memory of this process so far, in 2**20 bytes."""
+    if sys.platform == "win32":
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset / 2**20)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak / 2**20 if sys.platform == "darwin" else peak / 2**10)

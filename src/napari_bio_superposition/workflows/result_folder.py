@@ -1,0 +1,228 @@
+"""One analysed image as one folder on disk: complete or absent, never half written."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tifffile
+from anndata import AnnData
+
+from napari_bio_superposition.core.errors import TableError
+from napari_bio_superposition.core.files import replaced_folder
+from napari_bio_superposition.core.keys import Keys
+from napari_bio_superposition.core.provenance import Provenance, hash_config
+from napari_bio_superposition.core.types import LabelImage, MultichannelImage
+from napari_bio_superposition.features.table import build_manifest, read_table, write_table
+from napari_bio_superposition.imaging.cell_death import DyeMeasurement, score_cell_death
+from napari_bio_superposition.imaging.write import write_labels
+from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
+from napari_bio_superposition.workflows.analyze import ImageAnalysis, cut_patches
+from napari_bio_superposition.workflows.config_files import config_from_plain
+from napari_bio_superposition.workflows.hashing import hash_image
+
+RESULT = "result.json"
+LABELS = "nuclei.tif"
+TABLE = "patches.h5ad"
+MANIFEST = "manifest.csv"
+DYE = "death_dye.npz"
+_FORMAT = 1
+_RATES = {
+    "area_rate": Keys.DEATH,
+    "intensity_rate": Keys.DEATH_INTENSITY,
+    "intensity_per_pixel": Keys.DEATH_PER_PIXEL,
+}
+
+
+def folder_name(image_id: str) -> str:
+    """Return a name for an image's folder that every file system takes, distinct per id."""
+    safe = re.sub(r"[^\w.-]", "_", image_id)[:100].strip(". ") or "image"
+    if safe == image_id:
+        return safe
+    return f"{safe}-{hashlib.sha256(image_id.encode()).hexdigest()[:8]}"
+
+
+def result_key(config: Mapping[str, Any], models: Mapping[str, str], image_hash: str) -> str:
+    """Return what a result depends on as one short text; the device is not part of it."""
+    settings = {name: value for name, value in config.items() if name != "device"}
+    return hash_config({"config": settings, "models": models, "image": image_hash})
+
+
+def save_analysis(
+    analysis: ImageAnalysis, folder: Path, *, measurements: Mapping[str, Any] | None = None
+) -> Path:
+    """Write the analysis of one image as a folder; an existing result there is replaced.
+
+    Parameters
+    ----------
+    analysis
+        What `analyze_image` returned.
+    folder
+        Target; its parent is made where needed.
+    measurements
+        Further values for ``result.json``, such as the peak memory.
+
+    Returns
+    -------
+    Path
+        The folder, with ``result.json`` (settings, versions, hashes, counts), ``manifest.csv``
+        (every patch), and, where they exist, ``nuclei.tif``, ``patches.h5ad``, ``death_dye.npz``.
+    """
+    with replaced_folder(folder) as part:
+        if analysis.labels is not None:
+            write_labels(analysis.labels, part / LABELS, pixel_size_um=analysis.image.pixel_size_um)
+        if analysis.table is not None:
+            write_table(analysis.table, part / TABLE)
+        if analysis.dye is not None:
+            analysis.dye.save(part / DYE)
+        manifest = build_manifest(analysis.patches, analysis.death)
+        manifest.to_csv(part / MANIFEST, index=False)
+        result = describe_result(analysis) | dict(measurements or {})
+        (part / RESULT).write_text(json.dumps(result, indent=2, default=str), encoding="utf-8")
+    return folder
+
+
+def describe_result(analysis: ImageAnalysis) -> dict[str, Any]:
+    """Return what ``result.json`` says about one image, as JSON values."""
+    image, patches, provenance = analysis.image, analysis.patches, analysis.provenance
+    reasons = pd.Series([reason for reason in patches.reasons if reason], dtype=str)
+    return {
+        "format": _FORMAT,
+        "id": image.id,
+        "key": result_key(provenance.config, provenance.models, provenance.inputs[image.id]),
+        "acquisition": dataclasses.asdict(image.acquisition),
+        "channel_names": list(image.channel_names),
+        "roles": dict(image.roles),
+        "pixel_size_um": image.pixel_size_um,
+        "shape": list(image.shape),
+        "n_nuclei": None if analysis.labels is None else int(analysis.labels.max()),
+        "patch_roles": list(patches.channel_roles),
+        "patches": {
+            "total": len(patches),
+            "accepted": int(patches.accepted.sum()),
+            "rejected": {str(k): int(v) for k, v in reasons.value_counts().items()},
+        },
+        "death": {} if analysis.death is None else summarize_death(analysis.death),
+        "skipped": dict(analysis.skipped),
+        "warnings": list(analysis.warnings),
+        "seconds": dict(analysis.seconds),
+        "provenance": dataclasses.asdict(provenance),
+    }
+
+
+def summarize_death(death: pd.DataFrame) -> dict[str, Any]:
+    """Return the death rates of one image over its eligible patches, pooled by nuclear area."""
+    eligible = death[death[Keys.DEATH_ELIGIBLE]]
+    area = eligible[Keys.NUCLEAR_AREA].to_numpy(float)
+    summary: dict[str, Any] = {
+        "threshold": float(death[Keys.DEATH_THRESHOLD].iloc[0]),
+        "n_eligible_patches": len(eligible),
+    }
+    for name, key in _RATES.items():
+        rate = eligible[key].to_numpy(float)
+        known = np.isfinite(rate)
+        total = area[known].sum()
+        summary[name] = float((rate * area)[known].sum() / total) if total else None
+    return summary
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SavedResult:
+    """What a result folder holds; large parts are read when they are asked for."""
+
+    folder: Path
+    values: Mapping[str, Any]
+    """Content of ``result.json``."""
+
+    @property
+    def key(self) -> str:
+        """What the result depends on; see `result_key`."""
+        return str(self.values["key"])
+
+    def manifest(self) -> pd.DataFrame:
+        """Return the table of all patches."""
+        return pd.read_csv(self.folder / MANIFEST, keep_default_na=False, na_values=["nan", ""])
+
+    def table(self) -> AnnData | None:
+        """Return accepted patches x features, where the features were computed."""
+        path = self.folder / TABLE
+        return read_table(path) if path.exists() else None
+
+    def labels(self) -> LabelImage | None:
+        """Return the nuclei, where they were segmented."""
+        path = self.folder / LABELS
+        return tifffile.imread(path).astype(np.int32) if path.exists() else None
+
+    def dye(self) -> DyeMeasurement | None:
+        """Return the death dye inside nuclei, where it was measured."""
+        path = self.folder / DYE
+        return DyeMeasurement.load(path) if path.exists() else None
+
+
+def read_result(folder: Path) -> SavedResult:
+    """Read what `save_analysis` wrote.
+
+    Raises
+    ------
+    TableError
+        Where the folder holds no complete result.
+    """
+    path = folder / RESULT
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict) or values.get("format") != _FORMAT:
+            raise ValueError("another format")
+    except (OSError, ValueError) as error:
+        raise TableError(
+            f"{folder.name} holds no analysis that can be read ({RESULT}: {error}). "
+            "Choose a folder that `save` or `analyze` wrote."
+        ) from error
+    return SavedResult(folder, values)
+
+
+def load_analysis(folder: Path, image: MultichannelImage) -> ImageAnalysis:
+    """Bring a saved analysis back to the image that it was made from.
+
+    Tokens are not saved; call `restore_tokens` before asking for overlays.
+
+    Raises
+    ------
+    TableError
+        Where the folder holds no result, or the image is another one.
+    """
+    saved = read_result(folder)
+    provenance = Provenance(**saved.values["provenance"])
+    if hash_image(image) not in provenance.inputs.values():
+        raise TableError(
+            f"The result {folder.name} was made from the image {saved.values['id']}, whose pixels "
+            f"differ from those of {image.id}. Open that image first."
+        )
+    config = saved_config(saved)
+    image = image.with_roles(saved.values["roles"])
+    patches = cut_patches(image, saved.values["patch_roles"], config)
+    dye, death = saved.dye(), None
+    if dye is not None:
+        death = score_cell_death(dye, saved.values["death"]["threshold"], config.death)
+    return ImageAnalysis(
+        image=image,
+        labels=saved.labels(),
+        patches=patches,
+        dye=dye,
+        death=death,
+        table=saved.table(),
+        tokens=None,
+        provenance=provenance,
+        skipped=saved.values["skipped"],
+        warnings=tuple(saved.values["warnings"]),
+        seconds=saved.values["seconds"],
+    )
+
+
+def saved_config(saved: SavedResult) -> AnalyzeConfig:
+    """Return the settings that a saved result was made with."""
+    return config_from_plain(saved.values["provenance"]["config"], AnalyzeConfig)

@@ -1,0 +1,46 @@
+"""Files and folders are replaced whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from napari_bio_superposition.core.files import replaced_file, replaced_folder
+
+
+def test_a_file_appears_complete(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "table.csv"
+    with replaced_file(target) as part:
+        part.write_text("a")
+        assert not target.exists()
+    assert target.read_text() == "a"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "table.csv"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), replaced_file(target) as part:
+        part.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_is_replaced_with_all_its_content(tmp_path: Path) -> None:
+    target = tmp_path / "image"
+    for content in ("first", "second"):
+        with replaced_folder(target) as part:
+            (part / content).write_text(content)
+    assert [path.name for path in target.iterdir()] == ["second"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_failure_keeps_the_old_folder_and_leaves_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "image"
+    target.mkdir()
+    (target / "old").touch()
+    with pytest.raises(RuntimeError), replaced_folder(target) as part:
+        (part / "new").touch()
+        raise RuntimeError
+    assert [path.name for path in target.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [target]
