@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from napari_bio_superposition.core.errors import OutputError
 from napari_bio_superposition.core.files import replaced_file, replaced_folder
 
 
@@ -19,9 +20,8 @@ def test_a_file_appears_complete(tmp_path: Path) -> None:
 def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path: Path) -> None:
     target = tmp_path / "table.csv"
     target.write_text("old")
-    with pytest.raises(RuntimeError), replaced_file(target) as part:
-        part.write_text("half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        _write_half(target)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -39,8 +39,27 @@ def test_a_failure_keeps_the_old_folder_and_leaves_nothing(tmp_path: Path) -> No
     target = tmp_path / "image"
     target.mkdir()
     (target / "old").touch()
-    with pytest.raises(RuntimeError), replaced_folder(target) as part:
-        (part / "new").touch()
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        _fill_half(target)
     assert [path.name for path in target.iterdir()] == ["old"]
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"cannot be written.*Choose a folder"):
+        _write_half(tmp_path / "file" / "table.csv")
+    with pytest.raises(OutputError, match=r"cannot be written.*Choose a folder"):
+        _fill_half(tmp_path / "file" / "image")
+
+
+def _write_half(target: Path) -> None:
+    with replaced_file(target) as part:
+        part.write_text("half")
+        raise RuntimeError
+
+
+def _fill_half(target: Path) -> None:
+    with replaced_folder(target) as part:
+        (part / "new").touch()
+        raise RuntimeError

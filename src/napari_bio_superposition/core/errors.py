@@ -31,6 +31,10 @@ class TableError(BioSuperpositionError):
     """A table lacks what a step needs, or two tables cannot be compared."""
 
 
+class OutputError(BioSuperpositionError):
+    """A result cannot be written: no such folder, no permission, no space."""
+
+
 class MissingExtraError(BioSuperpositionError):
     """An optional library is not installed; the message names the extra that brings it."""
 

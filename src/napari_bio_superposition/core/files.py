@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from napari_bio_superposition.core.errors import OutputError
+
 
 @contextlib.contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
@@ -14,35 +16,60 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
     The content is flushed to disk before the rename, so that after a power cut there is the old
     file or the new one. A temporary file is never left behind.
+
+    Raises
+    ------
+    OutputError
+        Where the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = _temporary(path)
     try:
-        yield part
-        with part.open("rb") as stream:
-            os.fsync(stream.fileno())
-        part.replace(path)
+        with _explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield part
+            with part.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where the folder itself cannot be made
+            part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
-    """Give a fresh folder that takes the place of *path* when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Give a fresh folder that takes the place of *path* when the block ends well.
+
+    Raises
+    ------
+    OutputError
+        Where the folder cannot be written.
+    """
     part = _temporary(path)
-    part.mkdir()
     try:
-        yield part
-        if path.exists():
-            old = _temporary(path)
-            path.rename(old)
-            part.rename(path)
-            shutil.rmtree(old)
-        else:
-            part.rename(path)
+        with _explained(path):
+            part.mkdir(parents=True)
+            yield part
+            if path.exists():
+                old = _temporary(path)
+                path.rename(old)
+                part.rename(path)
+                shutil.rmtree(old)
+            else:
+                part.rename(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn the system's refusal into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}. "
+            "Choose a folder with free space that you may write to."
+        ) from error
 
 
 def _temporary(path: Path) -> Path:
