@@ -27,6 +27,10 @@ class AnalyzeCommand:
     out: Path
     """Folder for the results; made where it does not exist."""
 
+    table: Path | None = None
+    """CSV with a column image, or plate and well, and any of plate, well, field, line, genotype,
+    treatment: what the file names do not say."""
+
     settings: Annotated[AnalyzeConfig, tyro.conf.arg(name="")]
     common: Common
 
@@ -37,6 +41,7 @@ def run_command(argv: Sequence[str]) -> int:
     from napari_bio_superposition.workflows.analyze_files import analyze_files
 
     with Reporter(as_json=command.common.json) as reporter:
-        summary = run(analyze_files(command.files, command.settings, command.out), reporter)
+        job = analyze_files(command.files, command.settings, command.out, metadata=command.table)
+        summary = run(job, reporter)
         reporter.result(summary.as_lines(), summary.as_plain())
     return 1 if summary.failures else 0

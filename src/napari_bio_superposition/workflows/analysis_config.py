@@ -44,5 +44,8 @@ class AnalyzeConfig:
     death: CellDeathConfig = field(default_factory=CellDeathConfig)
     """How dead nuclear area is told from living."""
 
+    death_threshold_scope: Literal["plate", "all"] = "plate"
+    """Over which images the threshold of death is chosen: those of one plate, or all of them."""
+
     def __post_init__(self) -> None:
         check_fields(self)

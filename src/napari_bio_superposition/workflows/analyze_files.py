@@ -15,7 +15,11 @@ from napari_bio_superposition.features.table import concat_tables, write_table
 from napari_bio_superposition.imaging.cell_death import choose_threshold, score_cell_death
 from napari_bio_superposition.imaging.read import FieldReference, open_fields, read_field
 from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
-from napari_bio_superposition.workflows.analyze import adapt_to_card, analyze_image
+from napari_bio_superposition.workflows.analyze import (
+    adapt_to_card,
+    analyze_image,
+    describe_provenance,
+)
 from napari_bio_superposition.workflows.batch_summary import (
     BatchSummary,
     FailureLog,
@@ -24,8 +28,8 @@ from napari_bio_superposition.workflows.batch_summary import (
     prefixed,
 )
 from napari_bio_superposition.workflows.config_files import config_to_plain, write_config
-from napari_bio_superposition.workflows.hashing import hash_image
 from napari_bio_superposition.workflows.loading import LoadedModels, load_models
+from napari_bio_superposition.workflows.metadata import Metadata, read_metadata
 from napari_bio_superposition.workflows.result_folder import (
     RESULT,
     SavedResult,
@@ -44,7 +48,11 @@ IMAGES = "images"
 
 
 def analyze_files(
-    paths: Sequence[Path], config: AnalyzeConfig | None = None, out: Path = Path("analysis")
+    paths: Sequence[Path],
+    config: AnalyzeConfig | None = None,
+    out: Path = Path("analysis"),
+    *,
+    metadata: Path | None = None,
 ) -> Job[BatchSummary]:
     """Analyse every image of *paths* and gather the results in one table.
 
@@ -58,6 +66,8 @@ def analyze_files(
         Folder for ``patches.h5ad``, ``manifest.csv``, ``summary.json``, ``settings.toml`` and one
         folder per image under ``images``. Images that are done there with the same settings, models
         and pixels are not done again.
+    metadata
+        CSV table with what file names do not say; see `read_metadata`.
 
     Returns
     -------
@@ -67,13 +77,14 @@ def analyze_files(
     """
     config = config or AnalyzeConfig()
     fields, failures = find_fields(paths, config)
+    known = Metadata() if metadata is None else read_metadata(metadata)
     models = yield from load_models(config)
     config = adapt_to_card(config, models.features.card)
     out.mkdir(parents=True, exist_ok=True)
     results: list[SavedResult] = []
     for done, reference in enumerate(fields):
         yield Progress("Analysing images", done, len(fields), "images")
-        job = _analyze_one(reference, config, models, out / IMAGES)
+        job = _analyze_one(reference, config, models, known, out / IMAGES)
         result = yield from attempt(prefixed(job, f"{reference.id}: "), failures.of(reference.id))
         if result is not None:
             results.append(result)
@@ -92,13 +103,17 @@ def find_fields(
 
 
 def _analyze_one(
-    reference: FieldReference, config: AnalyzeConfig, models: LoadedModels, parent: Path
+    reference: FieldReference,
+    config: AnalyzeConfig,
+    models: LoadedModels,
+    metadata: Metadata,
+    parent: Path,
 ) -> Job[SavedResult]:
     """Analyse one field into its folder, unless the same result is there already."""
     folder = parent / folder_name(reference.id)
-    image = read_field(reference, config=config.reading)
+    image = metadata.complete(read_field(reference, config=config.reading))
     yield Progress("Reading")
-    key = result_key(config_to_plain(config), models.hashes, hash_image(image))
+    key = result_key(describe_provenance(image, config, models), image.acquisition)
     if (folder / RESULT).exists() and read_result(folder).key == key:
         return read_result(folder)
     analysis = yield from analyze_image(image, config, models=models)
@@ -136,7 +151,7 @@ def _score_death(results: Iterable[SavedResult], config: AnalyzeConfig) -> dict[
     groups: dict[str, list[SavedResult]] = {}
     for result in results:
         plate = result.values["acquisition"]["plate"]
-        groups.setdefault(plate if config.death.threshold_scope == "plate" else "", []).append(
+        groups.setdefault(plate if config.death_threshold_scope == "plate" else "", []).append(
             result
         )
     deaths: dict[str, pd.DataFrame] = {}

@@ -17,7 +17,7 @@ from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.files import replaced_folder
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.provenance import Provenance, hash_config
-from napari_bio_superposition.core.types import LabelImage, MultichannelImage
+from napari_bio_superposition.core.types import Acquisition, LabelImage, MultichannelImage
 from napari_bio_superposition.features.table import build_manifest, read_table, write_table
 from napari_bio_superposition.imaging.cell_death import DyeMeasurement, score_cell_death
 from napari_bio_superposition.imaging.write import write_labels
@@ -47,10 +47,17 @@ def folder_name(image_id: str) -> str:
     return f"{safe}-{hashlib.sha256(image_id.encode()).hexdigest()[:8]}"
 
 
-def result_key(config: Mapping[str, Any], models: Mapping[str, str], image_hash: str) -> str:
-    """Return what a result depends on as one short text; the device is not part of it."""
-    settings = {name: value for name, value in config.items() if name != "device"}
-    return hash_config({"config": settings, "models": models, "image": image_hash})
+def result_key(provenance: Provenance, acquisition: Acquisition) -> str:
+    """Return what a result depends on as one short text; device and versions are not part of it."""
+    settings = {name: value for name, value in provenance.config.items() if name != "device"}
+    return hash_config(
+        {
+            "settings": settings,
+            "models": provenance.models,
+            "inputs": provenance.inputs,
+            "acquisition": dataclasses.asdict(acquisition),
+        }
+    )
 
 
 def save_analysis(
@@ -94,7 +101,7 @@ def describe_result(analysis: ImageAnalysis) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "id": image.id,
-        "key": result_key(provenance.config, provenance.models, provenance.inputs[image.id]),
+        "key": result_key(provenance, image.acquisition),
         "acquisition": dataclasses.asdict(image.acquisition),
         "channel_names": list(image.channel_names),
         "roles": dict(image.roles),

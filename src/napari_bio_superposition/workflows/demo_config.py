@@ -1,0 +1,38 @@
+"""The settings of the simulated study and of the demo. Imports no torch."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from napari_bio_superposition.core.config import Range
+from napari_bio_superposition.imaging.simulation_config import SimulationConfig
+from napari_bio_superposition.manifold.embedding_config import EmbeddingConfig
+from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateConfig(SimulationConfig):
+    """A simulated study, and the seed that makes it the same every time."""
+
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    """Seed of the whole study; each field draws from its own child of it."""
+
+    device: str = "auto"
+    """Not used: the simulation runs on the CPU; kept so that every command takes the option."""
+
+
+def _small_study() -> SimulationConfig:
+    return SimulationConfig(n_plates=2, wells_per_class=2, fields_per_well=1, side_px=640)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig(AnalyzeConfig):
+    """The main job on a small simulated study; the settings of the analysis are those of analyze."""
+
+    study: SimulationConfig = field(default_factory=_small_study)
+    """The simulated study."""
+
+    embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
+    """How patches become points of a map."""
+
+    n_shown_features: Annotated[int, Range(1, 12)] = 3
+    """Overlays shown for each genotype in the report."""

@@ -1,0 +1,90 @@
+"""What is on this computer, and what an image or a result holds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from napari_bio_superposition.core.errors import TableError
+from napari_bio_superposition.core.keys import Keys
+from napari_bio_superposition.core.provenance import package_versions
+from napari_bio_superposition.features.table import read_table
+from napari_bio_superposition.imaging.read import open_fields, read_field
+from napari_bio_superposition.models.catalogue import list_models
+from napari_bio_superposition.models.device import choose_device, list_devices
+from napari_bio_superposition.workflows.info_config import InfoConfig
+from napari_bio_superposition.workflows.result_folder import RESULT, read_result
+
+
+def describe_computer(config: InfoConfig | None = None) -> dict[str, Any]:
+    """Return versions, devices and feature models.
+
+    Raises
+    ------
+    DeviceError
+        Where the device that was asked for is not there.
+    """
+    config = config or InfoConfig()
+    return {
+        "versions": package_versions(),
+        "devices": list_devices(),
+        "device chosen": choose_device(config.device),
+        "models": list(list_models()),
+    }
+
+
+def describe_path(path: Path, config: InfoConfig | None = None) -> dict[str, Any]:
+    """Return what an image, a result folder or a table holds, as JSON values.
+
+    Raises
+    ------
+    BioSuperpositionError
+        Where *path* is neither.
+    """
+    config = config or InfoConfig()
+    if (path / RESULT).is_file():
+        return dict(read_result(path).values)
+    if path.suffix == ".h5ad" or _is_table(path):
+        return _describe_table(path)
+    return _describe_images(path, config)
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a .zarr folder holds an AnnData rather than an image."""
+    for name in (".zattrs", "zarr.json"):
+        file = path / name
+        if file.is_file() and '"anndata"' in file.read_text(encoding="utf-8", errors="replace"):
+            return True
+    return False
+
+
+def _describe_table(path: Path) -> dict[str, Any]:
+    table = read_table(path)
+    provenance = table.uns.get(Keys.PROVENANCE)
+    if provenance is None:
+        raise TableError(f"{path.name} is an AnnData table, but not one of ours.")
+    return {
+        "patches": table.n_obs,
+        "features": table.n_vars,
+        "columns": list(table.obs.columns),
+        "embeddings": list(table.obsm),
+        "provenance": json.loads(provenance),
+    }
+
+
+def _describe_images(path: Path, config: InfoConfig) -> dict[str, Any]:
+    found = open_fields([path], config=config.reading)
+    described: dict[str, Any] = {}
+    for reference in found.fields:
+        image = read_field(reference, config=config.reading)
+        described[reference.id] = {
+            "shape (y, x)": list(image.shape),
+            "type": str(image.pixels.dtype),
+            "channels": list(image.channel_names),
+            "roles": dict(image.roles),
+            "pixel size (um)": image.pixel_size_um,
+            "plate": image.acquisition.plate,
+            "well": image.acquisition.well,
+            "field": image.acquisition.field,
+            "warnings": list(image.warnings),
+        }
+    return {"images": described, "not read": dict(found.skipped)}

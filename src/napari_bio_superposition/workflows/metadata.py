@@ -1,0 +1,82 @@
+"""What file names do not say: a CSV table with line, genotype or treatment of images or wells."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import pandas as pd
+
+from napari_bio_superposition.core.errors import TableError, list_choices
+from napari_bio_superposition.core.types import Acquisition, MultichannelImage
+
+_COLUMNS = tuple(field.name for field in fields(Acquisition) if field.name != "id")
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Acquisition values by image id, or by plate and well."""
+
+    by_image: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    by_well: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
+
+    def complete(self, image: MultichannelImage) -> MultichannelImage:
+        """Return *image* with the table's values in its acquisition; empty cells change nothing."""
+        acquisition = image.acquisition
+        values = self.by_image.get(image.id)
+        if values is None:
+            values = self.by_well.get((acquisition.plate, acquisition.well), {})
+        return replace(image, acquisition=replace(acquisition, **values))
+
+
+def read_metadata(path: Path) -> Metadata:
+    """Read a CSV table with a column ``image`` (id or file name), or ``plate`` and ``well``.
+
+    Further columns may be ``plate``, ``well``, ``field``, ``line``, ``genotype``, ``treatment``;
+    others are ignored.
+
+    Raises
+    ------
+    TableError
+        Where the file cannot be read, names no image or well, or names one twice.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise TableError(f"The table {path.name} cannot be read as CSV: {error}.") from error
+    if "image" in table:
+        keys = [_image_id(name) for name in table["image"]]
+        _check_unique(keys, path)
+        return Metadata(by_image=dict(zip(keys, _rows(table), strict=True)))
+    if {"plate", "well"} <= set(table.columns):
+        wells = list(zip(table["plate"], table["well"], strict=True))
+        _check_unique(wells, path)
+        return Metadata(by_well=dict(zip(wells, _rows(table), strict=True)))
+    raise TableError(
+        f"The table {path.name} needs a column image, or the columns plate and well; it has "
+        f"{list_choices(table.columns)}."
+    )
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, str]]:
+    known = [column for column in _COLUMNS if column in table]
+    return [
+        {column: value for column, value in row.items() if value}
+        for row in table[known].to_dict("records")
+    ]
+
+
+def _image_id(name: str) -> str:
+    """Return the id of a file name: no folder and no endings of image files."""
+    stem = name.replace("\\", "/").rsplit("/", 1)[-1]
+    for ending in (".tif", ".tiff", ".zarr", ".ome"):
+        stem = stem.removesuffix(ending)
+    return stem
+
+
+def _check_unique(keys: list[str] | list[tuple[str, str]], path: Path) -> None:
+    repeated = sorted({str(key) for key in keys if keys.count(key) > 1})  # type: ignore[arg-type]
+    if repeated:
+        raise TableError(
+            f"The table {path.name} names {list_choices(repeated[:5])} more than once. "
+            "Keep one row for each."
+        )
