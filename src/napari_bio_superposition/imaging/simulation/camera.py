@@ -17,7 +17,7 @@ CHANNEL_ROLES: Final = {
     "lysosomes": "LysoTracker",
     "death": "Sytox",
 }
-EXPOSURE: Final = (9000.0, 10000.0, 9000.0, 9000.0)
+EXPOSURE: Final = (11000.0, 6500.0, 9000.0, 7000.0)
 """Counts for one relative unit of dye."""
 PSF_SIGMA_PX: Final = (0.85, 0.80, 0.95, 0.90)
 BACKGROUND: Final = (500.0, 450.0, 350.0, 300.0)
@@ -53,13 +53,13 @@ def acquire(
 ) -> npt.NDArray[np.uint16]:
     """Take the image of dye distributions ``(channel, height, width)`` in relative units."""
     light = _illumination(dyes.shape[1:], optics, rng)
-    debris = smooth_noise(dyes.shape[1:], 160.0, rng)
+    unrest = smooth_noise(dyes.shape[1:], 160.0, rng)
     counts = np.empty(dyes.shape, dtype=np.uint16)
     for c, dye in enumerate(dyes):
         seen = _blur(dye, PSF_SIGMA_PX[c] * optics.defocus) * np.float32(
             EXPOSURE[c] * optics.gain[c]
         )
-        medium = BACKGROUND[c] * optics.background[c] * np.exp(0.12 * debris)
+        medium = BACKGROUND[c] * optics.background[c] * np.exp(0.12 * unrest)
         counts[c] = _expose(light * (seen + medium), optics.noise, rng)
     return counts
 

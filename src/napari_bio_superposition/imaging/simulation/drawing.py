@@ -56,23 +56,6 @@ def draw_discs(centres: Points, radii: Vector, amplitudes: Vector, shape: Shape)
     return canvas.reshape(shape).astype(np.float32)
 
 
-def draw_soft_ellipses(
-    centres: Points, semi_axes: Points, angles: Vector, amplitudes: Vector, shape: Shape
-) -> FloatArray:
-    """Add flat-topped blobs with soft borders, such as cell bodies out of sharp focus.
-
-    ``semi_axes`` is ``(n, 2)``: along and across ``angles`` (radians from the x axis).
-    """
-    half = int(np.ceil(1.6 * semi_axes.max(initial=1.0)))
-    pixels, dy, dx, inside = window(centres, half, shape)
-    cos, sin = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
-    along = (dx * cos + dy * sin) / semi_axes[:, 0, None, None]
-    across = (dy * cos - dx * sin) / semi_axes[:, 1, None, None]
-    value = np.exp(-((along**2 + across**2) ** 1.5)) * amplitudes[:, None, None]
-    canvas = np.bincount(pixels[inside], value[inside], minlength=shape[0] * shape[1])
-    return canvas.reshape(shape).astype(np.float32)
-
-
 def window(
     centres: Points, half: int, shape: Shape
 ) -> tuple[npt.NDArray[np.int64], FloatArray, FloatArray, npt.NDArray[np.bool_]]:
@@ -138,7 +121,7 @@ def smooth_noise(shape: Shape, scale_px: float, rng: np.random.Generator) -> Flo
     blurred = blurred[pad : coarse[0] - pad, pad : coarse[1] - pad]
     if step == 1:
         return np.ascontiguousarray(blurred[: shape[0], : shape[1]])
-    return _enlarge(blurred, step, shape)
+    return enlarge(blurred, step, shape)
 
 
 def sample_at(field: FloatArray, points: Points) -> Vector:
@@ -147,8 +130,11 @@ def sample_at(field: FloatArray, points: Points) -> Vector:
     return values
 
 
-def _enlarge(coarse: FloatArray, step: int, shape: Shape) -> FloatArray:
-    """Interpolate a coarse grid bilinearly, one axis after the other."""
+def enlarge(coarse: FloatArray, step: int, shape: Shape) -> FloatArray:
+    """Interpolate a coarse grid bilinearly; its node ``(i, j)`` lies at ``(step i, step j)``.
+
+    The grid needs at least ``side // step + 2`` nodes along each axis.
+    """
     for axis in (0, 1):
         position = np.arange(shape[axis]) / step
         low = position.astype(np.int64)

@@ -67,7 +67,7 @@ def place_cells(shape: Shape, nuclei_per_patch: float, rng: np.random.Generator)
     wanted = max(1, round(expected * float(rng.normal(1.0, 0.07))))
     candidates = _draw_candidates(density, 6 * wanted + 50, rng)
     radii = NUCLEUS_RADIUS_PX * np.exp(0.1 * rng.standard_normal(len(candidates)))
-    closeness = rng.uniform(0.86, 1.25, len(candidates))  # below 1 two nuclei touch
+    closeness = rng.uniform(0.82, 1.25, len(candidates))  # below 1 two nuclei touch
     kept = _accept_apart(candidates, radii * closeness, wanted)
     n = len(kept)
     angle = rng.uniform(0, np.pi, n)
@@ -79,7 +79,7 @@ def place_cells(shape: Shape, nuclei_per_patch: float, rng: np.random.Generator)
         angle=angle,
         pole=angle + np.pi * rng.integers(0, 2, n) + 0.6 * rng.standard_normal(n),
         harmonics=HARMONIC_SD * wave / np.arange(1, N_HARMONICS + 1) ** 0.5,
-        brightness=np.exp(rng.standard_normal((n, 4)) * np.array([0.25, 0.25, 0.14, 0.3])),
+        brightness=np.exp(rng.standard_normal((n, 4)) * np.array([0.25, 0.25, 0.2, 0.3])),
     )
 
 

@@ -59,7 +59,7 @@ def draw_nuclei(
     bright = paint(dome * amplitude[:, None, None]) * np.clip(texture, 0.25, None)
     covered = np.clip(paint(cover), 0, 1)
     spots = _draw_chromocenters(layout, states, amplitude, shape, rng) * covered
-    uptake = np.where(states.dead, np.exp(0.4 * rng.standard_normal(len(layout))), LIVE_DYE)
+    uptake = np.where(states.dead, np.exp(0.5 * rng.standard_normal(len(layout))), LIVE_DYE)
     dye = paint(dome * (uptake * layout.brightness[:, 3])[:, None, None])
     return NucleiDrawing(labels=labels, dna=bright + spots, death_dye=dye, cover=covered)
 

@@ -31,7 +31,7 @@ from napari_bio_superposition.imaging.simulation.states import CellStates
 Index = npt.NDArray[np.int64]
 
 LONGEST_MITOCHONDRION_PX: Final = 48
-MITOCHONDRIA_PX: Final = 330.0
+MITOCHONDRIA_PX: Final = 400.0
 """Total length of the mitochondria of a living cell."""
 FLUX: Final = 400.0
 """Sum of one dye over one cell, relative units times pixels."""
@@ -62,9 +62,9 @@ def _draw_mitochondria(
     layout: CellLayout, states: CellStates, cytoplasm: Cytoplasm, rng: np.random.Generator
 ) -> tuple[FloatArray, BoolArray]:
     flux = FLUX * layout.brightness[:, 0] * np.where(states.dead, 0.6, 1.0)
-    bound = np.where(states.dead, 0.1, 0.95 - 0.75 * states.depolarization)
+    bound = np.where(states.dead, 0.1, 0.88 - 0.72 * states.depolarization)
     points, cell, uneven = _grow_threads(layout, states, cytoplasm.neurites, rng)
-    image = splat_points(points, _share_out(flux * bound, uneven, cell), cytoplasm.shape)
+    image = _at_depths(points, _share_out(flux * bound, uneven, cell), cytoplasm.shape)
     image += cytoplasm.fill(flux * (1 - bound))
     return image, _mask_threads(points[~states.dead[cell]], cytoplasm.shape)
 
@@ -91,7 +91,7 @@ def _grow_threads(
     body = np.repeat(~far, length)
     dy, dx = (curves - layout.centres[cell]).T
     over_nucleus = body & (_nuclear_distance(layout, cell, dy, dx) < 1.03)
-    uneven = np.repeat(np.exp(0.35 * rng.standard_normal(n)), length)
+    uneven = np.repeat(np.exp(0.5 * rng.standard_normal(n)), length)
     keep = ~over_nucleus | (rng.random(len(cell)) < 0.04)
     return curves[keep], cell[keep], uneven[keep]
 
@@ -112,7 +112,7 @@ def _start_around_nucleus(
     n = len(owner)
     lean = np.where(rng.random(n) < 0.55, 0.75, 2.5) * rng.standard_normal(n)
     theta = layout.pole[owner] + lean
-    reach = layout.radius[owner] * (1.12 + rng.gamma(1.6, 0.22, n))
+    reach = layout.radius[owner] * (1.1 + rng.gamma(1.6, 0.2, n))
     starts = layout.centres[owner] + reach[:, None] * np.stack([np.sin(theta), np.cos(theta)], 1)
     around = theta + np.pi * (rng.integers(0, 2, n) - 0.5)
     return starts, around + 0.6 * rng.standard_normal(n)
@@ -126,6 +126,14 @@ def _nuclear_distance(layout: CellLayout, cell: Index, dy: Vector, dx: Vector) -
     return np.asarray(np.hypot(u, v) / layout.radius[cell])
 
 
+def _at_depths(points: Points, weight: Vector, shape: Shape) -> FloatArray:
+    """Draw threads; every fourth one of some 50 points lies above or below the focal plane."""
+    above = (np.arange(len(points)) // 50) % 4 == 0
+    image = splat_points(points[~above], weight[~above], shape)
+    image += gaussian_filter(splat_points(points[above], weight[above], shape), 1.8, truncate=2.5)
+    return image
+
+
 def _mask_threads(points: Points, shape: Shape) -> BoolArray:
     """Return the pixels within about one pixel of the middle of a thread."""
     line = gaussian_filter(splat_points(points, np.ones(len(points)), shape), 0.7, truncate=3)
@@ -136,9 +144,9 @@ def _draw_lysosomes(
     layout: CellLayout, states: CellStates, cytoplasm: Cytoplasm, rng: np.random.Generator
 ) -> tuple[FloatArray, BoolArray]:
     flux = FLUX * layout.brightness[:, 1] * np.where(states.dead, 0.6, 1.0)
-    bound = np.where(states.dead, 0.15, 0.45 + 0.4 * states.lysosome_size)
+    bound = np.where(states.dead, 0.15, 0.35 + 0.4 * states.lysosome_size)
     centres, radii, cell = _place_lysosomes(layout, states, cytoplasm.neurites, rng)
-    uneven = np.exp(0.5 * rng.standard_normal(len(cell)))
+    uneven = np.exp(0.65 * rng.standard_normal(len(cell)))
     per_area = _share_out(flux * bound, uneven * np.pi * radii**2, cell) / (np.pi * radii**2)
     image = draw_discs(centres, radii, per_area, cytoplasm.shape)
     image += cytoplasm.fill(flux * (1 - bound))
@@ -152,10 +160,12 @@ def _place_lysosomes(
     layout: CellLayout, states: CellStates, neurites: Neurites, rng: np.random.Generator
 ) -> tuple[Points, Vector, Index]:
     """Return centres ``(n, 2)``, radii (px) and the cell of each lysosome."""
-    crowd = np.where(states.dead, 5.0, (8 + 24 * states.lysosome_load) / (1 + states.lysosome_size))
+    crowd = np.where(
+        states.dead, 5.0, (10 + 26 * states.lysosome_load) / (1 + states.lysosome_size)
+    )
     owner = np.repeat(np.arange(len(layout)), rng.poisson(crowd))
     n = len(owner)
-    size = (0.75 + 1.9 * states.lysosome_size)[owner] * np.exp(0.3 * rng.standard_normal(n))
+    size = (0.75 + 1.9 * states.lysosome_size)[owner] * np.exp(0.35 * rng.standard_normal(n))
     theta = rng.uniform(0, 2 * np.pi, n)
     reach = 1.15 + rng.gamma(2.0, 0.3, n)
     at_pole = rng.random(n) < states.perinuclear[owner]
