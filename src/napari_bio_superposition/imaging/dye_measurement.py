@@ -1,0 +1,141 @@
+"""What one field says about its death dye, on disk and in memory. No thresholds, no images."""
+
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+
+from napari_bio_superposition.core.errors import TableError
+from napari_bio_superposition.core.files import replaced_file
+from napari_bio_superposition.core.types import BoolArray, FloatArray, IntArray
+
+N_COUNT_BINS: Final = 65_536
+"""Bins of the additive histogram: one per count of a 16-bit camera."""
+_FORMAT: Final = 1
+_ARRAYS: Final = ("n_nuclei", "nuclear_area_px", "at_edge", "values", "starts", "histogram")
+
+
+@dataclass(frozen=True, eq=False)
+class DyeMeasurement:
+    """The background-subtracted death dye inside the nuclei of one field.
+
+    Rates can be computed from it for any threshold, without the image: thresholds are chosen over
+    a plate, after all of its fields have been measured.
+    """
+
+    image_id: str
+    plate: str
+    full_scale: float
+    """The count at the upper end of the histogram."""
+    patch_ids: tuple[str, ...]
+    patch_area_px: int
+    n_nuclei: IntArray
+    """Nuclei whose centroid lies in the patch, ``(n,)``."""
+    nuclear_area_px: IntArray
+    """Nuclear pixels in the patch, ``(n,)``."""
+    at_edge: BoolArray
+    """Whether the rule for edges flags the patch, ``(n,)``."""
+    values: FloatArray
+    """Dye of all nuclear pixels, counts, patch after patch."""
+    starts: IntArray
+    """Where the pixels of each patch begin in ``values``, and the end, ``(n + 1,)``."""
+    histogram: IntArray
+    """Nuclear pixels of the whole field, each once, per count bin; adds up over fields."""
+    background_level: float
+    """99th percentile of the dye outside nuclei, counts; nan where all is nucleus."""
+
+    def __len__(self) -> int:
+        return len(self.patch_ids)
+
+    def values_of(self, patch: int) -> FloatArray:
+        """Return the dye at the nuclear pixels of one patch, counts."""
+        return self.values[self.starts[patch] : self.starts[patch + 1]]
+
+    def save(self, path: Path) -> None:
+        """Write the measurement as an ``.npz`` file, whole or not at all."""
+        about = {
+            "format": _FORMAT,
+            "image_id": self.image_id,
+            "plate": self.plate,
+            "full_scale": self.full_scale,
+            "patch_area_px": self.patch_area_px,
+            "background_level": self.background_level,
+            "patch_ids": list(self.patch_ids),
+        }
+        parts: dict[str, Any] = {name: getattr(self, name) for name in _ARRAYS}
+        parts["about"] = np.array(json.dumps(about))
+        with replaced_file(path) as part, part.open("wb") as stream:
+            np.savez_compressed(stream, **parts)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        TableError
+            Where the file is missing, damaged, or something else.
+        """
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+                about = json.loads(str(stored["about"]))
+                arrays = {name: stored[name] for name in _ARRAYS}
+            if about.pop("format") != _FORMAT:
+                raise ValueError("another format")
+            about["patch_ids"] = tuple(about["patch_ids"])
+            measurement = cls(**about, **arrays)
+            _check_lengths(measurement)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise TableError(
+                f"{path.name} holds no measurement of the death dye that can be read ({error}). "
+                "Analyse the image again."
+            ) from error
+        return measurement
+
+
+def _check_lengths(measurement: DyeMeasurement) -> None:
+    n = len(measurement)
+    per_patch = (measurement.n_nuclei, measurement.nuclear_area_px, measurement.at_edge)
+    complete = (
+        all(len(column) == n for column in per_patch)
+        and len(measurement.starts) == n + 1
+        and measurement.starts[-1] == len(measurement.values)
+        and len(measurement.histogram) == N_COUNT_BINS
+    )
+    if not complete:
+        raise ValueError("its parts do not belong together")
+
+
+def pool_histograms(measurements: Sequence[DyeMeasurement]) -> tuple[IntArray, float]:
+    """Return the sum of the histograms and the width of a bin in counts.
+
+    Raises
+    ------
+    TableError
+        Where there is nothing to pool, or the cameras have different full scales.
+    """
+    scales = sorted({measurement.full_scale for measurement in measurements})
+    if not scales:
+        raise TableError(
+            "There is no measurement of the death dye to pool. Measure an image first."
+        )
+    if len(scales) > 1:
+        raise TableError(
+            "The death dye was recorded on different count scales (full scales "
+            f"{', '.join(f'{scale:g}' for scale in scales)}). Choose thresholds for each apart."
+        )
+    total = np.zeros(N_COUNT_BINS, np.int64)
+    for measurement in measurements:
+        total += measurement.histogram
+    return total, scales[0] / (N_COUNT_BINS - 1)
+
+
+def count_values(values: FloatArray, full_scale: float) -> IntArray:
+    """Return the additive histogram of *values*: bin ``k`` is centred at ``k`` bin widths."""
+    bins = np.rint(values.astype(np.float64) * ((N_COUNT_BINS - 1) / full_scale)).astype(np.int64)
+    return np.bincount(np.clip(bins, 0, N_COUNT_BINS - 1), minlength=N_COUNT_BINS)
