@@ -26,7 +26,7 @@ def _small_study() -> SimulationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig(AnalyzeConfig):
-    """The main job on a small simulated study; the settings of the analysis are those of analyze."""
+    """The main job on a small simulated study; the analysis is set as in the command analyze."""
 
     study: SimulationConfig = field(default_factory=_small_study)
     """The simulated study."""
