@@ -19,6 +19,7 @@ from napari_bio_superposition.imaging.simulation.states import (
     CellStates,
     sample_states,
 )
+from napari_bio_superposition.imaging.simulation.store import StudyFolder, write_study
 from napari_bio_superposition.imaging.simulation.study import Study, simulate_study
 from napari_bio_superposition.imaging.simulation_config import RnaConfig, SimulationConfig
 
@@ -31,12 +32,14 @@ __all__ = [
     "SimulatedField",
     "SimulationConfig",
     "Study",
+    "StudyFolder",
     "sample_image",
     "sample_states",
     "simulate_field",
     "simulate_rna",
     "simulate_rna_of",
     "simulate_study",
+    "write_study",
 ]
 
 _SAMPLE_SEED = 20_240_607

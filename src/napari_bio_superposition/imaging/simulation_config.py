@@ -70,7 +70,7 @@ class SimulationConfig:
     pixel_size_um: Annotated[float, Range(0.1, 5.0, unit="um", step=0.05)] = 0.6
     """Edge of a pixel as written into the files; objects are drawn in pixels."""
 
-    nuclei_per_patch: Annotated[float, Range(0.5, 16.0, unit="nuclei", step=0.5)] = 9.5
+    nuclei_per_patch: Annotated[float, Range(0.5, 16.0, unit="nuclei", step=0.5)] = 10.0
     """Mean number of nuclei in 128 x 128 px; within a field the density is uneven."""
 
     noise: Annotated[float, Range(0.0, 10.0, step=0.1)] = 1.0

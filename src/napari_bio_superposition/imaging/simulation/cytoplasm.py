@@ -80,7 +80,8 @@ class Cytoplasm:
         drawn = weight > 0
         threads = splat_points(self.neurites.points[drawn], weight[drawn], self.shape)
         threads = gaussian_filter(threads, NEURITE_SIGMA_PX, truncate=2.5)
-        return image + threads
+        image += threads
+        return image
 
 
 def draw_cytoplasm(

@@ -18,7 +18,7 @@ MARGIN_PX: Final = 32
 """Cells are also placed this far outside, so that the border of an image looks like its middle."""
 DENSITY_SCALE_PX: Final = 75.0
 DENSITY_CONTRAST: Final = 0.75
-NUCLEUS_RADIUS_PX: Final = 11.3
+NUCLEUS_RADIUS_PX: Final = 11.8
 N_HARMONICS: Final = 4
 """Fourier harmonics 2 to 5 of the nuclear contour."""
 HARMONIC_SD: Final = 0.028

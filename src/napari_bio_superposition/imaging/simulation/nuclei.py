@@ -14,7 +14,11 @@ from napari_bio_superposition.imaging.simulation.drawing import (
     smooth_noise,
     window,
 )
-from napari_bio_superposition.imaging.simulation.layout import N_HARMONICS, CellLayout
+from napari_bio_superposition.imaging.simulation.layout import (
+    N_HARMONICS,
+    NUCLEUS_RADIUS_PX,
+    CellLayout,
+)
 from napari_bio_superposition.imaging.simulation.states import CellStates
 
 DEAD_SHRINKAGE: Final = 0.66
@@ -47,7 +51,7 @@ def draw_nuclei(
     outside, pixels, inside = _distance_from_contour(layout, shape)
     depth = np.clip((1 - outside) * layout.radius[:, None, None], -1, None)
     cover = np.clip(depth + 0.5, 0, 1)
-    amplitude = layout.brightness[:, 2] * (11.3 / layout.radius) ** 2
+    amplitude = layout.brightness[:, 2] * (NUCLEUS_RADIUS_PX / layout.radius) ** 2
     dome = cover * np.sqrt(np.clip(1.08 - 0.6 * outside**2, 0.2, None))
 
     def paint(values: npt.NDArray[np.floating]) -> FloatArray:

@@ -78,7 +78,15 @@ class Study:
         )
 
     def field(self, index: int) -> SimulatedField:
-        """Draw one field, ``0 <= index < len(study)``."""
+        """Draw one field, ``0 <= index < len(study)``.
+
+        Raises
+        ------
+        IndexError
+            Where there is no such field.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"Field {index} of a study with {len(self)} fields, counted from 0.")
         rng = np.random.default_rng(self._seeds[index])
         return simulate_field(self.specs[index], self.config, rng)
 
