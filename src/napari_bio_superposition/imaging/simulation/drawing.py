@@ -43,15 +43,31 @@ def splat_points(points: Points, weights: Vector, shape: Shape) -> FloatArray:
     return canvas.reshape(height + 2, stride)[1:-1, 1:-1].astype(np.float32)
 
 
-def draw_discs(centres: Points, radii: Vector, amplitudes: Vector, shape: Shape) -> FloatArray:
-    """Add antialiased discs; ``radii`` (px) and ``amplitudes`` have the shape ``(n,)``."""
+def draw_discs(
+    centres: Points, radii: Vector, amplitudes: Vector, shape: Shape, *, domed: bool = False
+) -> FloatArray:
+    """Add antialiased discs.
+
+    Parameters
+    ----------
+    centres
+        ``(n, 2)``.
+    radii, amplitudes
+        In px, and the value in the middle, ``(n,)``.
+    shape
+        Height and width of the image.
+    domed
+        Fall off towards the rim as the thickness of a ball does, rather than stay flat.
+    """
     canvas = np.zeros(shape[0] * shape[1])
     halves = np.ceil(radii + 1).astype(np.int64)
     for half in np.unique(halves):  # discs of one window size at a time
         chosen = halves == half
         pixels, dy, dx, inside = window(centres[chosen], int(half), shape)
-        cover = radii[chosen, None, None] - np.hypot(dy, dx) + 0.5
-        value = np.clip(cover, 0.0, 1.0) * amplitudes[chosen, None, None]
+        radius, distance = radii[chosen, None, None], np.hypot(dy, dx)
+        value = np.clip(radius - distance + 0.5, 0.0, 1.0) * amplitudes[chosen, None, None]
+        if domed:
+            value *= np.sqrt(np.clip(1 - (distance / (radius + 0.5)) ** 2, 0.0, None))
         canvas += np.bincount(pixels[inside], value[inside], minlength=canvas.size)
     return canvas.reshape(shape).astype(np.float32)
 

@@ -100,7 +100,7 @@ def _grow_by_length(
     starts: Points, heading: Vector, length: Index, rng: np.random.Generator
 ) -> tuple[Points, Vector]:
     """Grow curves of different lengths; points of one curve follow each other."""
-    curves, direction = grow_curves(starts, heading, LONGEST_MITOCHONDRION_PX, 0.17, rng)
+    curves, direction = grow_curves(starts, heading, LONGEST_MITOCHONDRION_PX, 0.14, rng)
     used = np.arange(LONGEST_MITOCHONDRION_PX) < length[:, None]
     return curves[used], direction[used]
 
@@ -148,7 +148,7 @@ def _draw_lysosomes(
     centres, radii, cell = _place_lysosomes(layout, states, cytoplasm.neurites, rng)
     uneven = np.exp(0.65 * rng.standard_normal(len(cell)))
     per_area = _share_out(flux * bound, uneven * np.pi * radii**2, cell) / (np.pi * radii**2)
-    image = draw_discs(centres, radii, per_area, cytoplasm.shape)
+    image = draw_discs(centres, radii, 1.4 * per_area, cytoplasm.shape, domed=True)
     image += cytoplasm.fill(flux * (1 - bound))
     alive = ~states.dead[cell]
     ones = np.ones(int(alive.sum()))

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -135,7 +135,7 @@ def _claim_folder(study: Study, folder: StudyFolder) -> None:
     _write_whole(note, lambda path: path.write_text(text, "utf-8"))
 
 
-def _describes(note: Path, about: dict[str, object]) -> bool:
+def _describes(note: Path, about: Mapping[str, object]) -> bool:
     """Whether the note of a folder tells of this very study; an unreadable note does not."""
     try:
         return bool(json.loads(note.read_text(encoding="utf-8")) == about)
