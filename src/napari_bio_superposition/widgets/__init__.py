@@ -1,1 +1,1 @@
-"""Dock widgets, readers, writer and sample data of the napari plugin. The only Qt and napari."""
+"""The only room that knows Qt and napari: the dock widgets, their layers and jobs. No science."""

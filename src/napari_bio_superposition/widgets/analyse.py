@@ -1,0 +1,235 @@
+"""The dock widget *Analyse*: brings panels, controller and job runner together. No science."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QFrame,
+    QScrollArea,
+    QSizePolicy,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+from typing_extensions import override
+
+from napari_bio_superposition.core.errors import BioSuperpositionError
+from napari_bio_superposition.core.progress import Job
+from napari_bio_superposition.widgets.analysis_jobs import FinishedAnalysis, find_devices
+from napari_bio_superposition.widgets.controller import AnalyseController
+from napari_bio_superposition.widgets.failures import explain
+from napari_bio_superposition.widgets.jobs import JobRunner
+from napari_bio_superposition.widgets.readers import open_layers
+from napari_bio_superposition.widgets.result_panel import ResultPanel
+from napari_bio_superposition.widgets.run_bar import RunBar
+from napari_bio_superposition.widgets.settings import load_settings, store_settings
+from napari_bio_superposition.widgets.setup_panel import SetupPanel
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_bio_superposition.widgets.failures import Failure
+    from napari_bio_superposition.widgets.image_layers import LayerData
+
+_SMALLEST_WIDTH_PX = 320
+
+
+class AnalyseWidget(QWidget):
+    """Finds nuclei, scores cell death and describes patches of an open image by SAE features.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer whose layers are analysed; napari passes it by this name.
+    """
+
+    def __init__(self, napari_viewer: "napari.Viewer") -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self.controller = AnalyseController(napari_viewer)
+        self.runner = JobRunner(self)
+        self.setup = SetupPanel(load_settings(), find_devices())
+        self.result = ResultPanel(self.controller)
+        self.run_bar = RunBar()
+        self.tabs = QTabWidget()
+        self._then: Callable[[Any], None] = lambda _: None
+        self._refresh_soon = QTimer(self)
+        self._refresh_soon.setSingleShot(True)
+        self._refresh_soon.timeout.connect(self.refresh_sources)
+        self._lay_out()
+        self._connect()
+        settings = load_settings()
+        self.result.features.set_look(settings.scale_mode, settings.overlay_opacity)
+        self.refresh_sources()
+
+    def _lay_out(self) -> None:
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(self.setup)
+        self.tabs.addTab(scroll, "Set up")
+        self.tabs.addTab(self.result, "Result")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.addWidget(self.tabs, 1)
+        layout.addWidget(self.run_bar)
+        self.setMinimumWidth(_SMALLEST_WIDTH_PX)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+    def _connect(self) -> None:
+        events = self._viewer.layers.events
+        for event in (events.inserted, events.removed, events.renamed):
+            event.connect(self._on_layers_changed)
+        self.setup.changed.connect(self._store_settings)
+        self.setup.open_clicked.connect(self._ask_image)
+        self.result.features.look_changed.connect(self._store_settings)
+        self.result.save_clicked.connect(self._ask_save)
+        self.result.load_clicked.connect(self._ask_load)
+        self.run_bar.run_clicked.connect(self.run)
+        self.run_bar.cancel_clicked.connect(self.cancel)
+        self.runner.progressed.connect(self.run_bar.report)
+        self.runner.succeeded.connect(self._on_succeeded)
+        self.runner.failed.connect(self._on_failed)
+        self.runner.cancelled.connect(self._on_cancelled)
+        self.runner.ended.connect(self._on_ended)
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.runner.shut_down)
+
+    def refresh_sources(self) -> None:
+        """Offer the images that are open now."""
+        self.setup.channels.set_sources(self.controller.sources())
+
+    def run(self) -> None:
+        """Analyse the chosen image with the chosen settings."""
+        source = self.setup.channels.source
+        if source is None:
+            self.run_bar.message.show_error(
+                "There is no image to analyse. Open one first, or take the sample: "
+                "File > Open Sample > Bio Superposition."
+            )
+            return
+        self._start(lambda: self.controller.analyze(source, self.setup.read_config()), self._show)
+
+    def cancel(self) -> None:
+        """Ask the running job to stop at its next tile or batch."""
+        if self.runner.running:
+            self.run_bar.show_cancelling()
+            self.runner.cancel()
+
+    def save(self, folder: Path) -> None:
+        """Write the result that is shown into *folder*."""
+        self._start(lambda: self.controller.save(folder), self._tell_saved)
+
+    def load(self, folder: Path) -> None:
+        """Bring the result in *folder* back onto the chosen image."""
+        source = self.setup.channels.source
+        if source is None:
+            self.run_bar.message.show_error("Open the image that the result was made from first.")
+            return
+        self._start(lambda: self.controller.load(source, folder), self._show_loaded)
+
+    def _start(self, make_job: Callable[[], Job[Any]], then: Callable[[Any], None]) -> None:
+        """Start a job; a mistake in the settings is told at once."""
+        if self.runner.running:
+            return
+        try:
+            job = make_job()
+        except BioSuperpositionError as error:
+            self.run_bar.show_failure(explain(error))
+            return
+        self._then = then
+        self.run_bar.start()
+        self.result.set_busy(True)
+        self.runner.start(job)
+
+    def _on_succeeded(self, outcome: Any) -> None:
+        try:
+            self._then(outcome)
+        except Exception as error:  # whatever fails while layers are made is told like the rest
+            self.run_bar.show_failure(explain(error, "Showing the result"))
+
+    def _on_failed(self, failure: "Failure") -> None:
+        self.run_bar.show_failure(failure)
+
+    def _on_cancelled(self) -> None:
+        self.run_bar.message.show_plain("Cancelled; nothing was changed.")
+
+    def _on_ended(self) -> None:
+        self._then = lambda _: None
+        self.run_bar.finish()
+        self.result.set_busy(False)
+
+    def _show(self, finished: FinishedAnalysis) -> None:
+        self.controller.show(finished)
+        self.tabs.setCurrentWidget(self.result)
+        self.run_bar.message.show_good("Done.")
+
+    def _show_loaded(self, finished: FinishedAnalysis) -> None:
+        self._show(finished)
+        self.setup.show_config(finished.config, finished.analysis.image.roles)
+
+    def _tell_saved(self, folder: Path) -> None:
+        self.run_bar.message.show_good(f"Saved in {folder}.")
+
+    def _ask_save(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder in which to save the result")
+        if folder and self.controller.result is not None:
+            self.save(Path(folder) / f"{_safe_name(self.controller.result.name)}_analysis")
+
+    def _ask_load(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder of a saved result")
+        if folder:
+            self.load(Path(folder))
+
+    def _ask_image(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Open an image", "", "Images (*.tif *.tiff *.xml *.json *.zattrs);;All files (*)"
+        )
+        if path:
+            self.open_image(Path(path))
+
+    def open_image(self, path: Path) -> None:
+        """Open an image as layers, with its channel names, roles and pixel size."""
+        self._start(lambda: open_layers(path), self._add_layers)
+
+    def _add_layers(self, layers: "list[LayerData]") -> None:
+        for data, options, kind in layers:
+            getattr(self._viewer, f"add_{kind}")(data, **options)
+
+    def _on_layers_changed(self, event: Any) -> None:
+        self._refresh_soon.start(0)  # an image of four layers is one change, not four
+
+    def _store_settings(self) -> None:
+        features = self.result.features
+        store_settings(self.setup.read_settings(features.scale_mode, features.opacity))
+
+    @override
+    def event(self, event: QEvent | None) -> bool:
+        # napari takes the widget out of its dock when the dock is closed, and tells nobody.
+        is_moved = event is not None and event.type() == QEvent.Type.ParentChange
+        if is_moved and self.parent() is None:
+            self._shut_down()
+        return bool(super().event(event))
+
+    @override
+    def closeEvent(self, event: QCloseEvent | None) -> None:
+        self._shut_down()
+        super().closeEvent(event)
+
+    def _shut_down(self) -> None:
+        self._refresh_soon.stop()
+        self.runner.cancel()
+        self.setup.shut_down()
+        self.controller.close()
+
+
+def _safe_name(name: str) -> str:
+    """Return *name* with only characters that every file system takes."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)

@@ -1,0 +1,194 @@
+"""What the Analyse widget does, without a widget: works on any viewer model. No Qt."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import numpy as np
+import numpy.typing as npt
+from psygnal import Signal
+
+from napari_bio_superposition.core.errors import TableError
+from napari_bio_superposition.core.keys import Keys, feature_name
+from napari_bio_superposition.core.progress import Job
+from napari_bio_superposition.widgets.analysis_jobs import (
+    FinishedAnalysis,
+    analyze_source,
+    load_result,
+    save_result,
+)
+from napari_bio_superposition.widgets.overlays import FeatureScales, OverlayLayers, ScaleMode
+from napari_bio_superposition.widgets.result_layers import make_result_layers
+from napari_bio_superposition.widgets.sources import ImageSource, SourcePixels, find_sources
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+    from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureStatistics:
+    """What the list of features shows, one entry per latent; plain arrays."""
+
+    mean: npt.NDArray[np.float64]
+    firing_rate: npt.NDArray[np.float64]
+    maximum: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    @classmethod
+    def of_table(cls, table: Any) -> "FeatureStatistics":
+        """Take the statistics from the columns of a feature table."""
+        names = (Keys.MEAN_ACTIVATION, Keys.FIRING_RATE, Keys.MAX_ACTIVATION)
+        return cls(*(np.asarray(table.var[name], float) for name in names))
+
+
+class AnalyseController:
+    """Holds the result that is shown, and turns choices into jobs, layers and overlays.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer or a bare `ViewerModel`.
+    """
+
+    result_changed = Signal()
+    """Another result is shown, or none."""
+    overlay_removed = Signal(int)
+    """The user deleted the layer of this latent."""
+
+    def __init__(self, viewer: "ViewerModel") -> None:
+        self._viewer = viewer
+        self._result: FinishedAnalysis | None = None
+        self._result_layers: list[ref[Layer]] = []
+        self._scales = FeatureScales()
+        self._tops: npt.NDArray[np.float64] = np.zeros(0)
+        self._scale_mode: ScaleMode = "fixed"
+        self._opacity = 1.0
+        self.overlays = OverlayLayers(viewer.layers, self.overlay_removed.emit)
+
+    @property
+    def result(self) -> FinishedAnalysis | None:
+        """The result that is shown."""
+        return self._result
+
+    @property
+    def statistics(self) -> FeatureStatistics | None:
+        """The features of the result; ``None`` where they were skipped."""
+        if self._result is None or self._result.analysis.table is None:
+            return None
+        return FeatureStatistics.of_table(self._result.analysis.table)
+
+    def sources(self) -> list[ImageSource]:
+        """Return the fields of view that are open."""
+        return find_sources(self._viewer.layers)
+
+    def analyze(self, source: ImageSource, config: "AnalyzeConfig") -> Job[FinishedAnalysis]:
+        """Return the job that analyses *source*; networks of the last run are used again."""
+        models = None
+        if self._result is not None and _networks(self._result.config) == _networks(config):
+            models = self._result.models
+        return analyze_source(SourcePixels.take(source), config, models)
+
+    def load(self, source: ImageSource, folder: Path) -> Job[FinishedAnalysis]:
+        """Return the job that brings a saved result back onto *source*."""
+        return load_result(SourcePixels.take(source), folder)
+
+    def save(self, folder: Path) -> Job[Path]:
+        """Return the job that writes the result that is shown.
+
+        Raises
+        ------
+        TableError
+            Where there is none.
+        """
+        if self._result is None:
+            raise TableError("There is no result yet. Press Run first.")
+        return save_result(self._result, folder)
+
+    def show(self, finished: FinishedAnalysis) -> None:
+        """Show a result: all of its layers, or none where one cannot be made.
+
+        The layers of an earlier result of the same image are replaced; those of other images stay.
+        """
+        layers = make_result_layers(finished.analysis, finished.geometry, finished.name)
+        if self._result is not None and self._result.name == finished.name:
+            self._remove_result_layers()
+            self.overlays.clear()
+        else:
+            self.overlays.forget()
+        self._add_all(layers)
+        self._result_layers = [ref(layer) for layer in layers]
+        self._result = finished
+        statistics = self.statistics
+        if statistics is not None:
+            self._tops = self._scales.include(finished.scale_key, statistics.maximum)
+        self.result_changed.emit()
+
+    def show_overlay(self, latent: int) -> "Layer":
+        """Show the map of one latent as a layer, computed from the cached tokens.
+
+        Raises
+        ------
+        TableError
+            Where the result has no features.
+        """
+        result = self._result
+        if result is None or result.analysis.tokens is None:
+            raise TableError("There are no features to show. Run the analysis with a model first.")
+        name = f"{result.name} · {feature_name(latent)}"
+        layer = self.overlays.show(latent, result.overlay(latent), name, result.geometry)
+        layer.opacity = self._opacity
+        self.overlays.set_top(latent, self._scale_mode, float(self._tops[latent]))
+        return layer
+
+    def hide_overlay(self, latent: int) -> None:
+        """Remove the overlay of one latent."""
+        self.overlays.hide(latent)
+
+    def set_scale_mode(self, mode: ScaleMode) -> None:
+        """Colour by one fixed scale per feature, or by each image's own range."""
+        self._scale_mode = mode
+        for latent in self.overlays.shown:
+            self.overlays.set_top(latent, mode, float(self._tops[latent]))
+
+    def set_opacity(self, opacity: float) -> None:
+        """Set the opacity of overlays, present and future ones."""
+        self._opacity = opacity
+        self.overlays.set_opacity(opacity)
+
+    def close(self) -> None:
+        """Stop listening to the viewer, and let go of tokens and networks."""
+        self.overlays.close()
+        self._result = None
+        self._result_layers.clear()
+
+    def _add_all(self, layers: "list[Layer]") -> None:
+        added: list[Layer] = []
+        try:
+            for layer in layers:
+                self._viewer.layers.append(layer)
+                added.append(layer)
+        except BaseException:
+            for layer in added:
+                with suppress(ValueError):
+                    self._viewer.layers.remove(layer)
+            raise
+
+    def _remove_result_layers(self) -> None:
+        for reference in self._result_layers:
+            layer = reference()
+            if layer is not None and layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+        self._result_layers = []
+
+
+def _networks(config: "AnalyzeConfig") -> tuple[str, ...]:
+    """Return what decides which networks are loaded, and where."""
+    segmentation = config.segmentation
+    return config.model, config.device, segmentation.method, segmentation.weights

@@ -1,0 +1,171 @@
+"""The list of features with its filter and the look of the overlays. It computes nothing."""
+
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSlider,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_bio_superposition.core.errors import BioSuperpositionError
+from napari_bio_superposition.widgets.controller import AnalyseController
+from napari_bio_superposition.widgets.feature_model import FEATURE, MEAN, FeatureTableModel
+from napari_bio_superposition.widgets.form_fields import CalmComboBox
+from napari_bio_superposition.widgets.message import MessageLine
+from napari_bio_superposition.widgets.overlays import ScaleMode
+from napari_bio_superposition.widgets.swatch import make_swatch
+
+_SCALES: tuple[tuple[ScaleMode, str], ...] = (
+    ("fixed", "One fixed scale per feature"),
+    ("image", "Scale of this image"),
+)
+
+
+class FeatureList(QWidget):
+    """Shows the features of the controller's result; a tick shows or hides an overlay.
+
+    Parameters
+    ----------
+    controller
+        Owns the result and the overlays.
+    """
+
+    look_changed = Signal()
+    """The user changed opacity or colour scale."""
+
+    def __init__(self, controller: AnalyseController, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._controller = controller
+        self.model = FeatureTableModel(self)
+        self.search = QLineEdit()
+        self.search.setPlaceholderText("Search a feature, e.g. 00042")
+        self.search.setClearButtonEnabled(True)
+        self.only_active = QCheckBox("Only active here")
+        self.only_active.setChecked(True)
+        self.table = self._make_table()
+        self.scale_box = CalmComboBox()
+        self.scale_box.addItems([text for _, text in _SCALES])
+        self.opacity_slider = QSlider(Qt.Orientation.Horizontal)
+        self.opacity_slider.setRange(0, 100)
+        self.hide_button = QPushButton("Hide all")
+        self.message = MessageLine()
+        self._lay_out()
+        self._connect()
+        self.refresh()
+
+    def _make_table(self) -> QTableView:
+        table = QTableView()
+        table.setModel(self.model)
+        table.setSortingEnabled(True)
+        table.sortByColumn(MEAN, Qt.SortOrder.DescendingOrder)
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setAlternatingRowColors(True)
+        table.setShowGrid(False)
+        table.setWordWrap(False)
+        table.setIconSize(QSize(28, 10))
+        table.setMinimumHeight(140)
+        rows, header = table.verticalHeader(), table.horizontalHeader()
+        if rows is not None and header is not None:  # Qt's stubs allow for none
+            rows.hide()
+            rows.setDefaultSectionSize(22)
+            header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+            header.setSectionResizeMode(FEATURE, QHeaderView.ResizeMode.Stretch)
+        for column in range(1, self.model.columnCount()):
+            table.setColumnWidth(column, 62)
+        return table
+
+    def _lay_out(self) -> None:
+        filters = QHBoxLayout()
+        filters.addWidget(self.search, 1)
+        filters.addWidget(self.only_active)
+        look = QHBoxLayout()
+        look.addWidget(self.scale_box, 1)
+        look.addWidget(QLabel("Opacity"))
+        look.addWidget(self.opacity_slider, 1)
+        look.addWidget(self.hide_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(filters)
+        layout.addWidget(self.table, 1)
+        layout.addLayout(look)
+        layout.addWidget(self.message)
+
+    def _connect(self) -> None:
+        self.model.checked.connect(self._on_checked)
+        self.search.textChanged.connect(self._on_filter_changed)
+        self.only_active.toggled.connect(self._on_filter_changed)
+        self.scale_box.currentIndexChanged.connect(self._on_look_changed)
+        self.opacity_slider.valueChanged.connect(self._on_look_changed)
+        self.hide_button.clicked.connect(self.hide_all)
+        self._controller.overlay_removed.connect(self._on_overlay_removed)
+        self._controller.result_changed.connect(self.refresh)
+
+    def refresh(self) -> None:
+        """Show the features of the controller's present result."""
+        self.model.set_statistics(self._controller.statistics)
+        self.message.clear()
+
+    def set_look(self, scale_mode: str, opacity: float) -> None:
+        """Show and apply how overlays look, as the user left it last."""
+        modes = [mode for mode, _ in _SCALES]
+        self.scale_box.setCurrentIndex(modes.index(scale_mode) if scale_mode in modes else 0)
+        self.opacity_slider.setValue(round(100 * opacity))
+        self._apply_look()
+
+    @property
+    def scale_mode(self) -> ScaleMode:
+        """The chosen colour scale."""
+        return _SCALES[self.scale_box.currentIndex()][0]
+
+    @property
+    def opacity(self) -> float:
+        """The chosen opacity, 0 to 1."""
+        return float(self.opacity_slider.value()) / 100
+
+    def show_feature(self, latent: int) -> None:
+        """Show the overlay of a latent and tick it; a failure is told below the list."""
+        try:
+            layer = self._controller.show_overlay(latent)
+        except BioSuperpositionError as error:
+            self.message.show_error(str(error))
+            return
+        self.message.clear()
+        self.model.set_shown(latent, make_swatch(layer))
+
+    def hide_feature(self, latent: int) -> None:
+        """Remove the overlay of a latent and clear its tick."""
+        self._controller.hide_overlay(latent)
+        self.model.set_shown(latent, None)
+
+    def hide_all(self) -> None:
+        """Remove all overlays."""
+        for latent in self._controller.overlays.shown:
+            self.hide_feature(latent)
+
+    def _on_checked(self, latent: int, is_on: bool) -> None:
+        if is_on:
+            self.show_feature(latent)
+        else:
+            self.hide_feature(latent)
+
+    def _on_overlay_removed(self, latent: int) -> None:
+        self.model.set_shown(latent, None)
+
+    def _on_filter_changed(self) -> None:
+        self.model.set_filter(self.search.text(), only_active=self.only_active.isChecked())
+
+    def _on_look_changed(self) -> None:
+        self._apply_look()
+        self.look_changed.emit()
+
+    def _apply_look(self) -> None:
+        self._controller.set_scale_mode(self.scale_mode)
+        self._controller.set_opacity(self.opacity)

@@ -1,0 +1,113 @@
+"""Where a layer lies in the world: what every layer made from it has to keep. No Qt."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from napari.layers import Layer
+
+from napari_bio_superposition.core.errors import ImageReadError
+from napari_bio_superposition.core.types import MultichannelImage
+
+_MICROMETRE = "micrometer"
+_SQUARE_WITHIN = 0.01
+"""Relative difference of height and width up to which a pixel counts as square."""
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """Placement of an image plane ``(y, x)`` in the world, as napari takes it.
+
+    Parameters
+    ----------
+    scale, translate
+        ``(y, x)``, in `units`.
+    units
+        One pint unit per axis.
+    rotate
+        ``(2, 2)``.
+    affine
+        ``(3, 3)``, applied after everything else.
+    """
+
+    scale: tuple[float, float]
+    units: tuple[Any, Any]
+    translate: tuple[float, float]
+    rotate: Any
+    affine: Any
+
+    @classmethod
+    def of_layer(cls, layer: Layer) -> Self:
+        """Return the placement of the last two axes of *layer*, whatever leads them."""
+        affine = np.asarray(layer.affine.affine_matrix)
+        return cls(
+            scale=(float(layer.scale[-2]), float(layer.scale[-1])),
+            units=(layer.units[-2], layer.units[-1]),
+            translate=(float(layer.translate[-2]), float(layer.translate[-1])),
+            rotate=np.asarray(layer.rotate)[-2:, -2:],
+            affine=affine[-3:, -3:],
+        )
+
+    @classmethod
+    def of_image(cls, image: MultichannelImage) -> Self:
+        """Return the placement of an image that no layer shows: its pixel size, or pixels."""
+        size = image.pixel_size_um
+        unit = "pixel" if size is None else _MICROMETRE
+        return cls(
+            scale=(size or 1.0, size or 1.0),
+            units=(unit, unit),
+            translate=(0.0, 0.0) if size is None else image.translate_um,
+            rotate=np.eye(2),
+            affine=np.eye(3),
+        )
+
+    def layer_options(self) -> dict[str, Any]:
+        """Return the keyword arguments of a layer that is to lie exactly here."""
+        return {
+            "scale": self.scale,
+            "units": self.units,
+            "translate": self.translate,
+            "rotate": self.rotate,
+            "affine": self.affine,
+        }
+
+    @property
+    def pixel_size_um(self) -> float | None:
+        """Edge of a pixel in micrometre; ``None`` where the layer's unit is no length.
+
+        Raises
+        ------
+        ImageReadError
+            Where pixels are not square.
+        """
+        factors = [_micrometres_per(unit) for unit in self.units]
+        if None in factors:
+            return None
+        height, width = (s * f for s, f in zip(self.scale, factors, strict=True) if f is not None)
+        if abs(height - width) > _SQUARE_WITHIN * max(abs(height), abs(width)):
+            raise ImageReadError(
+                f"The pixels of this layer are {height:g} x {width:g} um, not square. "
+                "Resample the image, or correct the scale of the layer."
+            )
+        return abs(height)
+
+    @property
+    def translate_um(self) -> tuple[float, float]:
+        """Place of the first pixel in micrometre; zero where the layer's unit is no length."""
+        y, x = (_micrometres_per(unit) for unit in self.units)
+        if y is None or x is None:
+            return 0.0, 0.0
+        return self.translate[0] * y, self.translate[1] * x
+
+    @property
+    def signature(self) -> tuple[float, ...]:
+        """Numbers that are equal for layers that lie on one another."""
+        numbers = np.concatenate([self.scale, self.translate, np.ravel(self.affine)])
+        return tuple(float(number) for number in np.round(numbers, 9))
+
+
+def _micrometres_per(unit: Any) -> float | None:
+    """Return how many micrometres one *unit* is, or ``None`` where it is no length."""
+    if str(getattr(unit, "dimensionality", "")) != "[length]":
+        return None
+    return float((1.0 * unit).to(_MICROMETRE).magnitude)

@@ -1,0 +1,186 @@
+"""Feature overlays as layers: one per latent, tracked by the layer itself. No Qt, no computing."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Literal
+from weakref import ref
+
+import numpy as np
+import numpy.typing as npt
+from napari.components import LayerList
+from napari.layers import Image, Layer
+
+from napari_bio_superposition.core.types import FloatArray
+from napari_bio_superposition.widgets.geometry import Geometry
+from napari_bio_superposition.widgets.result_layers import result_metadata
+
+ScaleMode = Literal["fixed", "image"]
+
+COLORMAPS: Final = (
+    "inferno",
+    "cyan",
+    "magenta",
+    "yellow",
+    "bop orange",
+    "bop blue",
+    "green",
+    "bop purple",
+)
+"""All start at black, so that added onto the image a silent feature changes nothing."""
+
+_IMAGE_PERCENTILE = 99.8
+_SMALLEST_TOP = 1e-6
+
+
+class FeatureScales:
+    """The top of each latent's colour scale: one for all images that a model has described here.
+
+    It grows when a later image shows a stronger activation, and never shrinks, so that equal
+    colours mean equal activations across all images on screen.
+    """
+
+    def __init__(self) -> None:
+        self._tops: dict[str, npt.NDArray[np.float64]] = {}
+
+    def include(self, model: str, maxima: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Take the largest activations of one more image; return the tops, one per latent.
+
+        Parameters
+        ----------
+        model
+            Hash of the model's weights: activations of different models share no scale.
+        maxima
+            Largest activation of each latent in the image, ``(n_latents,)``.
+        """
+        new = np.nan_to_num(np.asarray(maxima, float))
+        tops: npt.NDArray[np.float64] = np.maximum(self._tops.get(model, new), new)
+        self._tops[model] = tops
+        return tops
+
+
+class OverlayLayers:
+    """Shows overlays in a layer list, and notices when the user removes one there.
+
+    Parameters
+    ----------
+    layers
+        The viewer's layers.
+    on_removed
+        Called with the latent whose layer the user removed.
+    """
+
+    def __init__(self, layers: LayerList, on_removed: Callable[[int], None]) -> None:
+        self._layers = layers
+        self._on_removed = on_removed
+        self._shown: dict[int, ref[Layer]] = {}
+        self._is_ours = False
+        layers.events.removed.connect(self._on_layer_removed)
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """The latents that have a layer, in the order in which they were shown."""
+        return tuple(self._shown)
+
+    def layer(self, latent: int) -> Layer | None:
+        """Return the layer of a latent, whatever it is called now."""
+        reference = self._shown.get(latent)
+        return None if reference is None else reference()
+
+    def show(self, latent: int, values: FloatArray, name: str, geometry: Geometry) -> Layer:
+        """Add the layer of a latent, or give it new values where it is shown already.
+
+        Parameters
+        ----------
+        latent
+            The SAE unit.
+        values
+            Its activation, ``(height, width)``; nan is drawn transparent.
+        name
+            Name of the layer.
+        geometry
+            Where the image lies.
+        """
+        layer = self.layer(latent)
+        if layer is not None:
+            layer.data = values
+            return layer
+        layer = Image(
+            values,
+            name=name,
+            colormap=self._free_colormap(),
+            contrast_limits=(0.0, max(_SMALLEST_TOP, float(np.nanmax(values, initial=0.0)))),
+            blending="additive",
+            interpolation2d="linear",
+            metadata=result_metadata("overlay"),
+            **geometry.layer_options(),
+        )
+        layer.colorbar.visible = True
+        self._layers.append(layer)
+        self._shown[latent] = ref(layer)
+        return layer
+
+    def hide(self, latent: int) -> None:
+        """Remove the layer of a latent; nothing happens where there is none."""
+        layer = self.layer(latent)
+        self._shown.pop(latent, None)
+        if layer is not None and layer in self._layers:
+            with self._own_removal():
+                self._layers.remove(layer)
+
+    def clear(self) -> None:
+        """Remove all overlays."""
+        for latent in self.shown:
+            self.hide(latent)
+
+    def forget(self) -> None:
+        """Leave the layers where they are, and track none of them any longer."""
+        self._shown.clear()
+
+    def close(self) -> None:
+        """Stop listening to the viewer."""
+        self._layers.events.removed.disconnect(self._on_layer_removed)
+        self._shown.clear()
+
+    def set_top(self, latent: int, mode: ScaleMode, fixed_top: float) -> None:
+        """Set the colour scale of a latent from 0 to *fixed_top*, or to the image's own top."""
+        layer = self.layer(latent)
+        if layer is None:
+            return
+        top = fixed_top if mode == "fixed" else robust_top(layer.data)
+        top = max(_SMALLEST_TOP, top)
+        layer.contrast_limits_range = (0.0, top)
+        layer.contrast_limits = (0.0, top)
+
+    def set_opacity(self, opacity: float) -> None:
+        """Set the opacity of all overlays."""
+        for latent in self.shown:
+            layer = self.layer(latent)
+            if layer is not None:
+                layer.opacity = opacity
+
+    def _free_colormap(self) -> str:
+        layers = [self.layer(latent) for latent in self._shown]
+        used = [layer.colormap.name for layer in layers if layer is not None]
+        return min(COLORMAPS, key=lambda name: (used.count(name), COLORMAPS.index(name)))
+
+    @contextmanager
+    def _own_removal(self) -> Iterator[None]:
+        self._is_ours = True
+        try:
+            yield
+        finally:
+            self._is_ours = False
+
+    def _on_layer_removed(self, event: Any) -> None:
+        if self._is_ours:
+            return
+        for latent in self.shown:
+            if self.layer(latent) is event.value:
+                del self._shown[latent]
+                self._on_removed(latent)
+
+
+def robust_top(values: FloatArray) -> float:
+    """Return the top of an image's own scale: a high percentile of what is active in it."""
+    active = values[np.nan_to_num(values) > 0]
+    return float(np.percentile(active, _IMAGE_PERCENTILE)) if active.size else 0.0

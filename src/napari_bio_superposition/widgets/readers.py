@@ -1,0 +1,76 @@
+"""What napari's File > Open and File > Open Sample call. Thin: reading is in `imaging`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from napari_bio_superposition.core.errors import ImageReadError
+from napari_bio_superposition.core.progress import Job, Progress, run
+
+if TYPE_CHECKING:
+    from napari_bio_superposition.widgets.image_layers import LayerData
+
+_IMAGE_SUFFIXES: Final = (".tif", ".tiff")
+_INDEX_NAMES: Final = ("index.xml", "index.idx.xml")
+_ZARR_FILES: Final = ("zarr.json", ".zattrs", ".zgroup")
+
+
+def get_reader(path: str | list[str]) -> "Callable[[str | list[str]], list[LayerData]] | None":
+    """Return a reader for *path*, or ``None`` where napari should ask another plugin.
+
+    Parameters
+    ----------
+    path
+        A TIFF or OME-TIFF, an OME-Zarr folder, the index of a Harmony export or its folder.
+    """
+    paths = [path] if isinstance(path, str) else path
+    return read_layers if all(_is_ours(Path(one)) for one in paths) else None
+
+
+def read_layers(path: str | list[str]) -> "list[LayerData]":
+    """Read images as one layer per channel, with names, roles, pixel size and identity.
+
+    Raises
+    ------
+    ImageReadError
+        Where a file cannot be read; the message says why.
+    """
+    paths = [path] if isinstance(path, str) else path
+    return [layer for one in paths for layer in run(open_layers(Path(one)))]
+
+
+def open_layers(path: Path) -> "Job[list[LayerData]]":
+    """Read one image; of an export with several fields, the first."""
+    yield Progress("Opening the image")
+    from napari_bio_superposition.imaging.read import open_fields, read_field
+    from napari_bio_superposition.widgets.image_layers import make_image_layers
+
+    fields = open_fields(path)
+    if not fields:
+        raise ImageReadError(
+            f"{path.name} holds no image that can be read. Choose a TIFF, an OME-Zarr or a "
+            "Harmony export."
+        )
+    yield Progress("Opening the image")
+    return make_image_layers(read_field(fields[0]))
+
+
+def open_sample() -> "list[LayerData]":
+    """Return the embedded sample: one simulated field of neurons in four channels."""
+    from napari_bio_superposition.imaging.simulate import sample_image
+    from napari_bio_superposition.widgets.image_layers import make_image_layers
+
+    image, _ = sample_image()
+    return make_image_layers(image)
+
+
+def _is_ours(path: Path) -> bool:
+    if path.is_dir():
+        is_zarr = any((path / name).exists() for name in _ZARR_FILES)
+        return is_zarr or any(_find_index(folder) for folder in (path, path / "Images"))
+    return path.suffix.lower() in _IMAGE_SUFFIXES or path.name.lower() in _INDEX_NAMES
+
+
+def _find_index(folder: Path) -> bool:
+    """Whether *folder* holds the index of a Harmony export."""
+    return folder.is_dir() and any(child.name.lower() in _INDEX_NAMES for child in folder.iterdir())
