@@ -1,0 +1,125 @@
+"""The demo: a small simulated study through the main job, and a report beside its known truth."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from napari_bio_superposition.core.files import replaced_file
+from napari_bio_superposition.core.keys import Keys
+from napari_bio_superposition.core.progress import Job, Progress
+from napari_bio_superposition.features.ranking import rank_class_features
+from napari_bio_superposition.features.table import read_table, write_table
+from napari_bio_superposition.imaging.roles import resolve_roles
+from napari_bio_superposition.imaging.simulate import Study, simulate_study, write_study
+from napari_bio_superposition.manifold.embedding import embed
+from napari_bio_superposition.workflows.analyze_files import analyze_files
+from napari_bio_superposition.workflows.batch_summary import BatchSummary
+from napari_bio_superposition.workflows.demo_config import DemoConfig
+from napari_bio_superposition.workflows.demo_report import build_demo_report
+from napari_bio_superposition.workflows.demo_truth import TruthComparison, compare_with_truth
+from napari_bio_superposition.workflows.feature_examples import FeatureExample, find_examples
+from napari_bio_superposition.workflows.loading import load_models
+from napari_bio_superposition.workflows.report import write_report
+
+TABLE = "patches.h5ad"
+
+
+@dataclass(frozen=True, eq=False)
+class DemoResult:
+    """What the demo found, and where it lies."""
+
+    folder: Path
+    table: AnnData
+    summary: BatchSummary
+    ranking: dict[str, pd.DataFrame]
+    """Genotype to its features against control, best first."""
+    examples: dict[str, list[FeatureExample]]
+    truth: TruthComparison
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return the key figures as JSON values."""
+        return {
+            "report": str(self.folder / "report.html"),
+            "table": str(self.folder / TABLE),
+            "images": len(self.summary.images),
+            "failures": dict(self.summary.failures),
+            "patches": self.table.n_obs,
+            "features": self.table.n_vars,
+            "truth": self.truth.as_plain(),
+        }
+
+    def as_lines(self) -> list[str]:
+        """Return the outcome as a person reads it."""
+        return [
+            f"{len(self.summary.images)} simulated images, {self.table.n_obs} patches, "
+            f"{self.table.n_vars} features.",
+            *self.truth.as_lines(),
+            f"Open {self.folder / 'report.html'} in a browser.",
+        ]
+
+
+def run_demo(config: DemoConfig | None = None, out: Path = Path("demo-output")) -> Job[DemoResult]:
+    """Simulate a small study, analyse it, embed its patches, and report.
+
+    Parameters
+    ----------
+    config
+        Settings; the defaults where omitted.
+    out
+        Folder for ``study/``, ``analysis/``, ``figures/``, ``patches.h5ad`` and ``report.html``.
+        What is complete there is not done again.
+    """
+    config = config or DemoConfig()
+    study = simulate_study(config.study, rng=np.random.default_rng(config.seed))
+    yield from write_study(study, out / "study")
+    summary = yield from analyze_files(
+        [out / "study" / "images"],
+        config,
+        out / "analysis",
+        metadata=out / "study" / "table.csv",
+    )
+    table = read_table(out / "analysis" / TABLE)
+    table = yield from embed(table, config.embedding, rng=np.random.default_rng(config.seed))
+    write_table(table, out / TABLE)
+    yield Progress("Comparing with the truth")
+    truth = compare_with_truth(study, table, out / "analysis")
+    ranking = _rank(table)
+    examples = yield from _find_examples(study, table, ranking, config)
+    result = DemoResult(out, table, summary, ranking, examples, truth)
+    yield Progress("Writing the report")
+    report = build_demo_report(
+        table=table, summary=summary, ranking=ranking, examples=examples, truth=truth, study=study
+    )
+    write_report(report, out)
+    with replaced_file(out / "summary.json") as part:
+        part.write_text(json.dumps(result.as_plain(), indent=2), encoding="utf-8")
+    return result
+
+
+def _rank(table: AnnData) -> dict[str, pd.DataFrame]:
+    """Rank the features of every genotype against control."""
+    genotypes = [name for name in table.obs[Keys.GENOTYPE].unique() if name != "Control"]
+    return {
+        str(name): rank_class_features(
+            table, groupby=Keys.GENOTYPE, group=str(name), reference="Control"
+        )
+        for name in sorted(genotypes)
+    }
+
+
+def _find_examples(
+    study: Study, table: AnnData, ranking: dict[str, pd.DataFrame], config: DemoConfig
+) -> Job[dict[str, list[FeatureExample]]]:
+    models = yield from load_models(config)
+    features = [name for rows in ranking.values() for name in rows.index[: config.n_shown_features]]
+    images = {}
+    for field in study:
+        images[field.image.id] = resolve_roles(field.image, config.roles)
+        yield Progress("Drawing fields", len(images), len(study), "fields")
+    unique = list(dict.fromkeys(features))
+    return (yield from find_examples(table, unique, images, models, config))

@@ -1,0 +1,168 @@
+"""The pages of the demo's report: what is shown, and what is said beside it."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from anndata import AnnData
+
+from napari_bio_superposition.core.keys import Keys
+from napari_bio_superposition.features.overlays import composite, fixed_scale
+from napari_bio_superposition.imaging.simulate import Study
+from napari_bio_superposition.workflows.batch_summary import BatchSummary
+from napari_bio_superposition.workflows.demo_truth import TruthComparison
+from napari_bio_superposition.workflows.feature_examples import FeatureExample
+from napari_bio_superposition.workflows.figures import (
+    draw_agreement,
+    draw_examples,
+    draw_fields,
+    draw_groups,
+    draw_maps,
+)
+from napari_bio_superposition.workflows.report import Picture, Report, Section
+
+_SYNTHETIC = (
+    "Everything on this page is simulated: images, genotypes, death. The genotype names are those "
+    "of the paper; nothing here is a finding about them."
+)
+
+
+def build_demo_report(
+    *,
+    table: AnnData,
+    summary: BatchSummary,
+    ranking: Mapping[str, pd.DataFrame],
+    examples: Mapping[str, Sequence[FeatureExample]],
+    truth: TruthComparison,
+    study: Study,
+) -> Report:
+    """Put the demo's results on one page."""
+    n_kept = sum(image["patches"]["accepted"] for image in summary.images)
+    n_all = sum(image["patches"]["total"] for image in summary.images)
+    return Report(
+        title="What the network sees: a simulated study",
+        lead="Nuclei, cell death and sparse-autoencoder features of every 128x128 patch, from raw "
+        "four-channel images, beside the truth that the simulation saved.",
+        cards=[
+            (str(len(summary.images)), "images"),
+            (f"{sum(image['n_nuclei'] or 0 for image in summary.images):,}", "nuclei"),
+            (f"{n_kept} of {n_all}", "patches kept"),
+            (str(table.n_vars), "SAE features"),
+            (f"{truth.nuclei_average_precision:.2f}", "nuclei AP at IoU 0.5"),
+            (f"{truth.death_spearman:.2f}", "death, Spearman with truth"),
+        ],
+        notices=[_SYNTHETIC, *_failures(summary)],
+        sections=[
+            _fields_section(study),
+            _death_section(table, truth),
+            _map_section(table, truth),
+            *_feature_sections(table, ranking, examples),
+        ],
+        details={
+            "Settings, versions, hashes": str(table.uns[Keys.PROVENANCE]),
+            "Seconds per step and image": _seconds(summary),
+        },
+    )
+
+
+def _failures(summary: BatchSummary) -> list[str]:
+    return [f"{name} failed: {reason}" for name, reason in summary.failures.items()]
+
+
+def _fields_section(study: Study) -> Section:
+    shown = {}
+    for field in study:
+        genotype = field.image.acquisition.genotype or field.cells["genotype"].iloc[0]
+        if genotype not in shown:
+            shown[genotype] = (composite(field.image)[:384, :384], field.labels[:384, :384])
+    figure = draw_fields(shown)
+    caption = (
+        "One corner of a field for each genotype: mitochondria red, lysosomes green, nuclei blue, "
+        "death dye white; true outlines of nuclei in yellow."
+    )
+    return Section("The images", pictures=[Picture("fields", figure, caption)])
+
+
+def _death_section(table: AnnData, truth: TruthComparison) -> Section:
+    groups = draw_groups(
+        table.obs, Keys.DEATH, Keys.GENOTYPE, Keys.GROUP, "dead share of nuclear area"
+    )
+    known = truth.patches.dropna(subset=["dead_area_rate", "measured"])
+    agreement = draw_agreement(
+        known["dead_area_rate"].to_numpy("float32"),
+        known["measured"].to_numpy("float32"),
+        "dead area",
+    )
+    return Section(
+        "Cell death",
+        paragraphs=[
+            "The share of nuclear area above the threshold of its plate (three-class multi-Otsu). "
+            "Small points are patches, large ones the means of wells, the unit of inference."
+        ],
+        pictures=[
+            Picture("death_by_genotype", groups, "Patches (small) and wells (large)."),
+            Picture(
+                "death_against_truth",
+                agreement,
+                f"One point per patch; Spearman {truth.death_spearman:.2f}.",
+            ),
+        ],
+        side_by_side=True,
+    )
+
+
+def _map_section(table: AnnData, truth: TruthComparison) -> Section:
+    key = Keys.PHATE if Keys.PHATE in table.obsm else Keys.UMAP
+    name = "PHATE" if key == Keys.PHATE else "UMAP"
+    colorings = {
+        "Genotype": table.obs[Keys.GENOTYPE],
+        "Dead share of nuclear area": table.obs[Keys.DEATH],
+        "True progression": truth.patches["progression"].reindex(table.obs_names),
+    }
+    figure = draw_maps(table.obsm[key], colorings, name)
+    caption = (
+        "Each point is a patch, placed by its SAE features alone; labels were not used. The third "
+        "panel shows what the simulation knows and no step of the analysis was told."
+    )
+    return Section("Patches as cells", pictures=[Picture("patch_map", figure, caption)])
+
+
+def _feature_sections(
+    table: AnnData,
+    ranking: Mapping[str, pd.DataFrame],
+    examples: Mapping[str, Sequence[FeatureExample]],
+) -> list[Section]:
+    sections = []
+    for genotype, rows in ranking.items():
+        shown = [name for name in rows.index if name in examples][:3]
+        pictures = [
+            Picture(
+                f"{genotype}_{name}",
+                draw_examples(
+                    [(one.picture, one.activation) for one in examples[name]],
+                    float(fixed_scale(table, name)[1]),
+                ),
+                "The patches with the highest mean activation, from all images and genotypes (at "
+                "most two an image); below, where the feature is active, on one fixed scale.",
+                title=name,
+            )
+            for name in shown
+            if examples[name]
+        ]
+        sections.append(
+            Section(
+                f"Features of {genotype} against Control",
+                pictures=pictures,
+                table=_readable(rows.head(8)),
+                notes=[str(rows.attrs.get("note", ""))] if rows.attrs.get("note") else [],
+            )
+        )
+    return sections
+
+
+def _readable(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.rename_axis("feature")
+
+
+def _seconds(summary: BatchSummary) -> str:
+    rows = {str(image["id"]): image["seconds"] for image in summary.images}
+    return str(pd.DataFrame(rows).T.round(2).to_string())

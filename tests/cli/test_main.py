@@ -1,0 +1,73 @@
+"""Commands are found, options are checked, and errors of the user are one line with code 2."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from napari_bio_superposition.cli import COMMANDS, main
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    for option in ("--config", "--device", "--seed", "--json"):
+        assert option in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["analyse"], "No command 'analyse'. Choose one of: demo"),
+        (["segment", "a.tif"], "--out"),
+        (["segment", "a.tif", "--out", "x", "--method", "magic"], "--method"),
+        (["segment", "a.tif", "--out", "x", "--tile-px", "7"], "Choose a value from 128"),
+        (["segment", "a.tif", "--out", "x", "--config", "absent.toml"], "absent.toml"),
+        (["analyze", "a.tif", "--out", "x", "--roles", "nuclei"], "nuclei"),
+        (["info", "absent.tif"], "absent.tif"),
+    ],
+)
+def test_an_error_of_the_user_is_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(arguments) == 2
+    complaint = capsys.readouterr().err
+    assert message in complaint
+    assert complaint.count("\n") == 1
+
+
+def test_no_command_shows_the_usage_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "usage" in capsys.readouterr().out
+
+
+def test_flags_win_over_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text('device = "nonsense"\n', encoding="utf-8")
+    assert main(["info", "--config", str(settings)]) == 2
+    assert "nonsense" in capsys.readouterr().err
+    assert main(["info", "--config", str(settings), "--device", "cpu", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["event"] == "result"
+    assert result["device chosen"] == "cpu"
+
+
+def test_the_package_and_its_help_import_neither_torch_nor_scanpy() -> None:
+    code = (
+        "import sys, napari_bio_superposition.cli as cli; cli.main(['--help']);"
+        "heavy = {'torch', 'scanpy', 'napari', 'skimage', 'dask'} & set(sys.modules);"
+        "sys.exit(repr(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
