@@ -191,9 +191,9 @@ def write_table(adata: AnnData, path: Path) -> Path:
 
 
 def _write_zarr(adata: AnnData, path: Path) -> None:
-    with warnings.catch_warnings(), anndata.settings.override(zarr_write_format=3):
-        # anndata 0.12 announces a default to come; either default can be read.
-        warnings.filterwarnings("ignore", "zarr v3 autosharding", UserWarning)
+    with warnings.catch_warnings(), anndata.settings.override(zarr_write_format=2):
+        # Version 2 on purpose: AnnData's consolidated metadata is no part of version 3 yet.
+        warnings.filterwarnings("ignore", "Writing zarr v2 data", UserWarning)
         adata.write_zarr(path)
 
 
