@@ -111,7 +111,8 @@ def _measure(
         * genes["loading"].to_numpy()
     )
     shifts = rng.standard_normal((sample.max(initial=0) + 1, len(genes)))
-    counts = _draw_counts(log_rate + config.batch_effect * shifts[sample], config, rng)
+    share = _share_of_library(log_rate + config.batch_effect * shifts[sample], genes)
+    counts = _draw_counts(share, config, rng)
     obs = states.to_frame().join(latents[["clock", "layer"]])
     obs["sample"] = [
         f"SIM-{GENOTYPES[g]}-{s + 1}" for g, s in zip(states.genotype, sample, strict=True)
@@ -168,15 +169,29 @@ def _standardize(latents: pd.DataFrame) -> pd.DataFrame:
     return (latents - latents.mean()) / spread.where(spread > 0, 1.0)
 
 
+def _share_of_library(log_rate: FloatMatrix, genes: pd.DataFrame) -> FloatMatrix:
+    """Return the share of each gene in its cell's RNA, rows summing to 1.
+
+    Linked, unlinked and housekeeping genes each keep their part of the library in every cell.
+    Otherwise linked genes, when they rise, would push all others down: normalised to library size,
+    the unlinked ones would then follow the image, too.
+    """
+    rate = np.exp(np.clip(log_rate, -12, 12))
+    block = np.where(genes["linked"], "linked", np.where(genes["latent"] == "", "house", "other"))
+    for name in np.unique(block):
+        members = block == name
+        total = rate[:, members].sum(axis=1, keepdims=True)
+        rate[:, members] *= total.mean() / total
+    return np.asarray(rate / rate.sum(axis=1, keepdims=True))
+
+
 def _draw_counts(
-    log_rate: FloatMatrix, config: RnaConfig, rng: np.random.Generator
+    share: FloatMatrix, config: RnaConfig, rng: np.random.Generator
 ) -> npt.NDArray[np.int32]:
     """Draw negative-binomial counts as a Poisson of gamma rates, then lose some to dropout."""
-    rate = np.exp(np.clip(log_rate, -12, 12))
-    rate /= rate.sum(axis=1, keepdims=True)
-    rate *= (config.library_size * np.exp(0.3 * rng.standard_normal(len(rate))))[:, None]
+    rate = share * (config.library_size * np.exp(0.3 * rng.standard_normal(len(share))))[:, None]
     if config.dispersion > 0:
         rate *= rng.gamma(1 / config.dispersion, config.dispersion, rate.shape)
-    counts = rng.poisson(rate).astype(np.int32)
+    counts: npt.NDArray[np.int32] = rng.poisson(rate).astype(np.int32)
     counts[rng.random(counts.shape) < config.dropout] = 0
     return counts

@@ -89,7 +89,8 @@ class CellStates:
     def from_frame(cls, frame: pd.DataFrame) -> Self:
         """Read states back from a cell table; the inverse of `to_frame`."""
         columns = {f.name: frame[f.name].to_numpy() for f in fields(cls)}
-        columns["genotype"] = np.array([GENOTYPES.index(name) for name in columns["genotype"]])
+        numbers = [GENOTYPES.index(name) for name in columns["genotype"]]
+        columns["genotype"] = np.array(numbers, dtype=np.int64)
         columns["dead"] = columns["dead"].astype(bool)
         return cls(**columns)
 
