@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_bio_superposition.core.types import ROLES
@@ -85,7 +85,10 @@ class ChannelPanel(QWidget):
         before = self._chosen
         self.image_box.blockSignals(True)
         self.image_box.clear()
-        self.image_box.addItems([_describe(source) for source in sources])
+        for index, source in enumerate(sources):
+            self.image_box.addItem(source.name)
+            channels = ", ".join(source.channel_names)
+            self.image_box.setItemData(index, channels, Qt.ItemDataRole.ToolTipRole)
         self.image_box.setCurrentIndex(keep[0] if keep else len(sources) - 1)
         self.image_box.blockSignals(False)
         self.image_box.setEnabled(bool(sources))
@@ -178,8 +181,3 @@ class ChannelPanel(QWidget):
     def _on_axes_chosen(self, index: int) -> None:
         if self._chosen is not None and index >= 0:
             self._choose(self._chosen.with_axes(self.axes_box.itemData(index)))
-
-
-def _describe(source: ImageSource) -> str:
-    n_channels = len(source.channel_names)
-    return f"{source.name} ({n_channels} channel{'s' if n_channels != 1 else ''})"

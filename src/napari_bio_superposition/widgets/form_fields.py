@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QHBoxLayout,
+    QLabel,
     QLineEdit,
     QSpinBox,
     QWidget,
@@ -67,7 +68,7 @@ def _make_plain_editor(field: FieldDescription) -> FieldEditor | None:
 
 
 class _WheelGuard(QObject):
-    """Keeps the wheel from a control without the focus, so that scrolling a form changes nothing."""
+    """Keeps the wheel from a control without focus: scrolling a form changes nothing in it."""
 
     def __init__(self, control: QWidget) -> None:
         super().__init__(control)
@@ -208,19 +209,22 @@ class _OptionalEditor(FieldEditor):
         self._inner = inner
         self._switch = QCheckBox()
         self._switch.setAccessibleName("Set by hand")
-        self._switch.toggled.connect(inner.widget.setEnabled)
+        self._off_label = QLabel("automatic")
+        self._off_label.setEnabled(False)
+        self._switch.toggled.connect(self._show_which)
         self.widget = QWidget()
         row = QHBoxLayout(self.widget)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._switch)
+        row.addWidget(self._off_label, 1)
         row.addWidget(inner.widget, 1)
-        inner.widget.setEnabled(False)
+        self._show_which(False)
 
     def show(self, value: Any) -> None:
         self._switch.blockSignals(True)
         self._switch.setChecked(value is not None)
         self._switch.blockSignals(False)
-        self._inner.widget.setEnabled(value is not None)
+        self._show_which(value is not None)
         if value is not None:
             self._inner.show(value)
 
@@ -230,3 +234,7 @@ class _OptionalEditor(FieldEditor):
     def connect(self, listener: Callable[[], None]) -> None:
         self._switch.toggled.connect(lambda _: listener())
         self._inner.connect(listener)
+
+    def _show_which(self, is_on: bool) -> None:
+        self._inner.widget.setVisible(is_on)
+        self._off_label.setVisible(not is_on)

@@ -47,15 +47,9 @@ class JobRunner(QObject):
     ended = Signal()
     """Last of all, however the job ended."""
 
-    _reported = Signal(object)
-    _finished = Signal(object)
-
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._thread: _JobThread | None = None
-        # Emitted by the thread, so Qt queues both into the event loop of this object.
-        self._reported.connect(self._on_reported)
-        self._finished.connect(self._on_finished)
 
     @property
     def running(self) -> bool:
@@ -67,8 +61,13 @@ class JobRunner(QObject):
         if self.running:
             job.close()
             return
-        self._thread = _JobThread(job, self._reported, self._finished)
-        self._thread.start()
+        self._thread = thread = _JobThread(job)
+        # Emitted by the thread, so Qt queues both into the event loop of this object.
+        thread.messages.reported.connect(self._on_reported)
+        thread.messages.finished.connect(self._on_finished)
+        # A window that is deleted takes this object with it: the job has to stop by itself.
+        self.destroyed.connect(thread.cancel.set)
+        thread.start()
 
     def cancel(self) -> None:
         """Ask the running job to stop at its next report; without one nothing happens."""
@@ -97,26 +96,28 @@ class JobRunner(QObject):
         self.ended.emit()
 
 
+class _Messages(QObject):
+    """What a thread sends. It belongs to the thread: Qt survives when the receiver is deleted while
+    a signal is emitted, but not when the sender is."""
+
+    reported = Signal(object)
+    finished = Signal(object)
+
+
 class _JobThread(threading.Thread):
     """Drives one generator. A Python thread, since a `QThread` must not outlive its wrapper."""
 
-    def __init__(self, job: Job[Any], reported: Any, finished: Any) -> None:
+    def __init__(self, job: Job[Any]) -> None:
         super().__init__(name="bio-superposition-job")
         self.cancel = threading.Event()
+        self.messages = _Messages()
         self._job = job
-        self._reported = reported
-        self._finished = finished
         self._step = ""
         self._reported_at_s = 0.0
 
     def run(self) -> None:
         """Drive the job to its end and hand over the outcome."""
-        outcome = self._drive()
-        try:
-            self._finished.emit(outcome)
-        except RuntimeError:
-            # The window is gone, and Qt's objects with it: nobody is left to be told.
-            return
+        self.messages.finished.emit(self._drive())
 
     def _drive(self) -> _Outcome:
         try:
@@ -138,7 +139,4 @@ class _JobThread(threading.Thread):
         self._step = progress.step
         if is_new or is_last or now_s - self._reported_at_s >= _REPORT_EVERY_S:
             self._reported_at_s = now_s
-            try:
-                self._reported.emit(progress)
-            except RuntimeError:
-                self.cancel.set()  # the window is gone: stop at once, and clean up
+            self.messages.reported.emit(progress)

@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QPalette
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QPalette, QShowEvent
 from qtpy.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from typing_extensions import override
 
 from napari_bio_superposition.widgets.failures import Failure
 
@@ -80,16 +81,28 @@ class MessageLine(QWidget):
     def _show(self, text: str, tone: Tone, *, details: str = "") -> None:
         self._text, self._tone, self._details = text, tone, details
         self._label.setText(text)
-        on_light, on_dark = _COLOURS[tone]
-        colour = on_dark if self._is_dark() else on_light
-        self._label.setStyleSheet(f"color: {colour};" if colour else "")
+        self._colour()
         self.details_button.setVisible(bool(details))
         self.setVisible(bool(text))
 
-    def _is_dark(self) -> bool:
-        # napari themes by style sheet, which the palette of a polished widget reflects.
-        self._label.ensurePolished()
-        return bool(self._label.palette().color(QPalette.ColorRole.WindowText).lightness() > 127)
+    @override
+    def showEvent(self, event: QShowEvent | None) -> None:
+        super().showEvent(event)
+        self._colour()
+
+    @override
+    def changeEvent(self, event: QEvent | None) -> None:
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.StyleChange:
+            self._colour()  # the user changed napari's theme
+
+    def _colour(self) -> None:
+        # napari themes by style sheet, which the palette of this widget reflects once it is
+        # polished; the label's own palette already holds the colour that is set here.
+        self.ensurePolished()
+        is_dark = self.palette().color(QPalette.ColorRole.WindowText).lightness() > 127
+        colour = _COLOURS[self._tone][1 if is_dark else 0]
+        self._label.setStyleSheet(f"color: {colour};" if colour else "")
 
     def _show_details(self) -> None:
         dialog = QDialog(self)

@@ -124,7 +124,7 @@ class ModelPanel(QWidget):
 
     def _show_card(self) -> None:
         self._card: ModelCard | None = None
-        self.card_label.clear()
+        self.card_label.hide()
         try:
             self._card = read_card(find_model(self.model))
         except BioSuperpositionError as error:
@@ -132,6 +132,7 @@ class ModelPanel(QWidget):
             return
         self.message.clear()
         self.card_label.setText(_describe(self._card))
+        self.card_label.show()
         self.card_label.setToolTip(self._card.description)
 
 
