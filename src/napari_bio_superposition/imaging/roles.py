@@ -51,14 +51,14 @@ def find_candidates(channel_names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return {role: names for role, names in candidates.items() if names}
 
 
-def describe_ambiguity(channel_names: Sequence[str]) -> tuple[str, ...]:
-    """Return one sentence for each role that several channels fit."""
-    return tuple(
+def describe_ambiguity(channel_names: Sequence[str], settled: Iterable[str] = ()) -> list[str]:
+    """Return one sentence for each role that several channels fit, unless the user *settled* it."""
+    return [
         f"The channels {list_choices(names)} all look like {role}; {names[0]} was taken. "
-        f"Set the roles to choose another."
+        "Set the roles to choose another."
         for role, names in find_candidates(channel_names).items()
-        if len(names) > 1
-    )
+        if len(names) > 1 and role not in settled
+    ]
 
 
 def _guess_role(channel_name: str) -> str:

@@ -1,0 +1,1 @@
+"""One module per file format; each gives the fields of a file and their lazy planes. No roles."""
