@@ -1,0 +1,84 @@
+"""Supervised contrastive learning with a momentum encoder: loss, queue, update. No loop."""
+
+import torch
+from torch import Tensor, nn
+
+
+def supervised_contrastive_loss(
+    queries: Tensor,
+    keys: Tensor,
+    query_labels: Tensor,
+    key_labels: Tensor,
+    *,
+    temperature: float = 0.07,
+) -> Tensor:
+    """Return the published loss (method specification, 5.3).
+
+    ``L = -1/B sum_i 1/|P(i)| sum_{p in P(i)} log softmax_p(q_i . k / temperature)`` with ``P(i)``
+    all keys of the query's class and the softmax over all keys, in float32.
+
+    Parameters
+    ----------
+    queries, keys
+        Unit vectors, ``(B, width)`` and ``(K, width)``.
+    query_labels, key_labels
+        Class of each, ``(B,)`` and ``(K,)``.
+    temperature
+        Smaller is sharper.
+
+    Returns
+    -------
+    Tensor
+        Scalar; a query without a key of its class contributes 0.
+    """
+    logits = queries.float() @ keys.float().T / temperature  # (B, K)
+    log_share = logits.log_softmax(dim=1)
+    positive = (query_labels[:, None] == key_labels[None, :]).float()
+    n_positive = positive.sum(1).clamp_min(1)
+    return -((positive * log_share).sum(1) / n_positive).mean()
+
+
+class KeyQueue:
+    """The latest labelled keys, first in first out, in half precision; grows from empty."""
+
+    def __init__(self, capacity: int, width: int, *, device: torch.device) -> None:
+        self.capacity = capacity
+        self.keys = torch.empty(0, width, dtype=torch.float16, device=device)
+        self.labels = torch.empty(0, dtype=torch.int64, device=device)
+
+    def push(self, keys: Tensor, labels: Tensor) -> None:
+        """Append keys ``(B, width)`` with labels ``(B,)``; drop the oldest beyond the capacity."""
+        self.keys = torch.cat([self.keys, keys.detach().half()])[-self.capacity :]
+        self.labels = torch.cat([self.labels, labels])[-self.capacity :]
+
+    def pool(self, keys: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the given keys with those of the queue behind them, and all labels."""
+        return torch.cat([keys, self.keys.to(keys.dtype)]), torch.cat([labels, self.labels])
+
+
+@torch.no_grad()
+def follow(key_network: nn.Module, query_network: nn.Module, *, momentum: float = 0.995) -> None:
+    """Move each weight of the key network towards the query's, in place (moving average)."""
+    pairs = zip(key_network.parameters(), query_network.parameters(), strict=True)
+    for key, query in pairs:
+        key.lerp_(query, 1 - momentum)
+
+
+def rotate_randomly(patches: Tensor, *, rng: torch.Generator) -> Tensor:
+    """Rotate each square patch ``(n, channel, side, side)`` by a random multiple of 90 degrees."""
+    turns = torch.randint(4, (len(patches),), generator=rng).tolist()
+    return torch.stack(
+        [torch.rot90(patch, turn, (1, 2)) for patch, turn in zip(patches, turns, strict=True)]
+    )
+
+
+def crop_randomly(patches: Tensor, side: int, *, rng: torch.Generator) -> Tensor:
+    """Cut a random window of ``side`` pixels from each patch ``(n, channel, height, width)``."""
+    free = patches.shape[-1] - side
+    corners = torch.randint(free + 1, (len(patches), 2), generator=rng).tolist()
+    return torch.stack(
+        [
+            patch[:, y : y + side, x : x + side]
+            for patch, (y, x) in zip(patches, corners, strict=True)
+        ]
+    )

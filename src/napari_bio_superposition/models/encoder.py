@@ -1,0 +1,196 @@
+"""The convolutional encoder of the paper, its projector, and weight normalisation. No training."""
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_bio_superposition.core.config import Range, check_fields
+from napari_bio_superposition.core.errors import ConfigError, ModelError, list_choices
+from napari_bio_superposition.models.card import TAPS
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Shape of the encoder; the defaults are the paper's (29 893 888 parameters)."""
+
+    n_channels: Annotated[int, Range(1, 64)] = 3
+    """Channels of a patch."""
+    width: Annotated[int, Range(8, 4096, step=8)] = 512
+    """Channels of the feature map; the stem has an eighth, the first stage a quarter of it."""
+    blocks: tuple[int, int, int, int] = (2, 2, 2, 3)
+    """Residual blocks of the stages 2 to 5."""
+    refine_blocks: Annotated[int, Range(1, 16)] = 1
+    """Residual blocks after the tap `stage5_out`."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.width % 8:
+            raise ConfigError(f"EncoderConfig.width is {self.width}; choose a multiple of 8.")
+        if len(self.blocks) != 4 or min(self.blocks) < 1:
+            raise ConfigError(
+                f"EncoderConfig.blocks is {self.blocks}; give four numbers of at least 1, "
+                "one per stage."
+            )
+
+
+PRESETS: Final = {
+    "paper": EncoderConfig(),
+    "small": EncoderConfig(width=64, blocks=(1, 1, 1, 2)),
+}
+"""Encoder shapes by name."""
+
+
+class ResidualBlock(nn.Module):
+    """Pre-activation block whose skip branch carries the rectified input.
+
+    ``y = P(ReLU(x)) + W2 * ReLU(W1 * ReLU(x))``, with ``P`` the identity unless the width changes
+    (method specification, 5.1). A textbook block would skip with ``x`` itself: another network.
+    """
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.c1 = nn.Conv2d(n_in, n_out, 3, padding=1)
+        self.c2 = nn.Conv2d(n_out, n_out, 3, padding=1)
+        self.proj = nn.Conv2d(n_in, n_out, 1, bias=False) if n_in != n_out else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(n, n_in, h, w)`` to the signed ``(n, n_out, h, w)``."""
+        x = functional.relu(x)
+        skip = x if self.proj is None else self.proj(x)
+        y: Tensor = self.c2(functional.relu(self.c1(x), inplace=True))
+        return skip + y
+
+
+class Stage(nn.Module):
+    """Some residual blocks of one width."""
+
+    def __init__(self, n_in: int, n_out: int, n_blocks: int) -> None:
+        super().__init__()
+        widths = [n_in] + [n_out] * n_blocks
+        self.blocks = nn.ModuleList(ResidualBlock(*pair) for pair in itertools.pairwise(widths))
+
+
+class Encoder(nn.Module):
+    """Stem, stages 2 to 5 and refinement; half the patch's resolution, no normalisation layers.
+
+    Names of the parameters are those of the published state dict, so that it loads as it is.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        n2, n3, n4, n5 = config.blocks
+        self.stem = nn.Sequential(nn.Conv2d(config.n_channels, width // 8, 3, stride=2, padding=1))
+        self.stage2 = Stage(width // 8, width // 4, n2)
+        self.stage3 = Stage(width // 4, width // 2, n3)
+        self.stage4 = Stage(width // 2, width, n4)
+        self.stage5 = Stage(width, width, n5)
+        self.refine = Stage(width, width, config.refine_blocks)
+
+    def forward(self, patches: Tensor, tap: str = "refine_out") -> Tensor:
+        """Return the feature map at a tap; later layers are not run.
+
+        Parameters
+        ----------
+        patches
+            Instance-normalised, ``(n, channel, side, side)``.
+        tap
+            ``stage5_mid`` (before the last block of stage 5), ``stage5_out`` or ``refine_out``.
+
+        Returns
+        -------
+        Tensor
+            Signed feature map, ``(n, width, side / 2, side / 2)``.
+        """
+        x: Tensor = self.stem(patches)
+        for block in self._blocks_before(tap):
+            x = block(x)
+        return x
+
+    def _blocks_before(self, tap: str) -> Iterator[nn.Module]:
+        if tap not in TAPS:
+            raise ModelError(f"No tap {tap!r}. Choose one of: {list_choices(TAPS)}.")
+        trunk = [
+            block
+            for stage in (self.stage2, self.stage3, self.stage4, self.stage5)
+            for block in stage.blocks
+        ]
+        yield from trunk[:-1] if tap == "stage5_mid" else trunk
+        if tap == "refine_out":
+            yield from self.refine.blocks
+
+
+class Projector(nn.Sequential):
+    """Two linear layers without bias between the pooled features and the contrastive loss."""
+
+    def __init__(self, width: int, expansion: int = 4) -> None:
+        super().__init__(
+            OrderedDict(
+                [
+                    ("0", nn.Linear(width, expansion * width, bias=False)),
+                    ("1", nn.ReLU()),
+                    ("4", nn.Linear(expansion * width, width, bias=False)),
+                ]
+            )
+        )
+
+
+class ContrastiveNetwork(nn.Module):
+    """Encoder and projector as they are trained: patches to unit vectors."""
+
+    def __init__(self, encoder: Encoder, projector: Projector, *, pooled_l2: bool = True) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.projector = projector
+        self.pooled_l2 = pooled_l2
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Return unit embeddings ``(n, width)`` of normalised patches (specification, 5.1)."""
+        pooled = self.encoder(patches).mean((2, 3))  # (n, width), plain mean of the signed map
+        if self.pooled_l2:
+            pooled = functional.normalize(pooled, dim=1)
+        return functional.normalize(self.projector(pooled), dim=1)
+
+
+def create_network(config: EncoderConfig, *, rng: torch.Generator) -> ContrastiveNetwork:
+    """Return a network with Gaussian, normalised weights and zero biases, on the CPU.
+
+    Only *rng* decides the weights: the modules are made without storage first, because their
+    constructors would draw from the global generator.
+    """
+    with torch.device("meta"):
+        network = ContrastiveNetwork(Encoder(config), Projector(config.width))
+    network.to_empty(device="cpu")
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(generator=rng)
+            else:
+                parameter.zero_()
+    normalize_weights(network)
+    return network
+
+
+@torch.no_grad()
+def normalize_weights(network: nn.Module) -> None:
+    """Divide each output channel's weights by their norm, in place; biases stay (5.2)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            weight = module.weight
+            norms = weight.flatten(1).norm(dim=1).clamp_min(1e-12)
+            weight.div_(norms.view(-1, *[1] * (weight.ndim - 1)))
+
+
+@torch.no_grad()
+def use_channels_last(network: nn.Module) -> None:
+    """Lay kernels out for channels-last images, in place: faster, and maps are tokens already."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.data = module.weight.contiguous(memory_format=torch.channels_last)
