@@ -97,8 +97,11 @@ class JobRunner(QObject):
 
 
 class _Messages(QObject):
-    """What a thread sends. It belongs to the thread: Qt survives when the receiver is deleted while
-    a signal is emitted, but not when the sender is."""
+    """What a thread sends.
+
+    It belongs to the thread: Qt survives the deletion of a receiver while a signal is emitted, but
+    not that of the sender.
+    """
 
     reported = Signal(object)
     finished = Signal(object)

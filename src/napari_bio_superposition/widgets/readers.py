@@ -2,17 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from napari_bio_superposition.core.errors import ImageReadError
 from napari_bio_superposition.core.progress import Job, Progress, run
 
 if TYPE_CHECKING:
     from napari_bio_superposition.widgets.image_layers import LayerData
-
-_IMAGE_SUFFIXES: Final = (".tif", ".tiff")
-_INDEX_NAMES: Final = ("index.xml", "index.idx.xml")
-_ZARR_FILES: Final = ("zarr.json", ".zattrs", ".zgroup")
 
 
 def get_reader(path: str | list[str]) -> "Callable[[str | list[str]], list[LayerData]] | None":
@@ -46,13 +42,12 @@ def open_layers(path: Path) -> "Job[list[LayerData]]":
     from napari_bio_superposition.widgets.image_layers import make_image_layers
 
     fields = open_fields(path)
-    if not fields:
-        raise ImageReadError(
-            f"{path.name} holds no image that can be read. Choose a TIFF, an OME-Zarr or a "
-            "Harmony export."
-        )
     yield Progress("Opening the image")
-    return make_image_layers(read_field(fields[0]))
+    image = read_field(fields[0])
+    if len(fields) > 1:
+        note = f"{path.name} holds {len(fields)} fields; the first is shown."
+        yield Progress("Opening the image", notice=note)
+    return make_image_layers(image)
 
 
 def open_sample() -> "list[LayerData]":
@@ -65,12 +60,11 @@ def open_sample() -> "list[LayerData]":
 
 
 def _is_ours(path: Path) -> bool:
-    if path.is_dir():
-        is_zarr = any((path / name).exists() for name in _ZARR_FILES)
-        return is_zarr or any(_find_index(folder) for folder in (path, path / "Images"))
-    return path.suffix.lower() in _IMAGE_SUFFIXES or path.name.lower() in _INDEX_NAMES
+    """Whether *path* is one image or export; a plain folder of images is left to others."""
+    from napari_bio_superposition.imaging.fields import choose_format
 
-
-def _find_index(folder: Path) -> bool:
-    """Whether *folder* holds the index of a Harmony export."""
-    return folder.is_dir() and any(child.name.lower() in _INDEX_NAMES for child in folder.iterdir())
+    try:
+        choose_format(path)
+    except ImageReadError:
+        return False
+    return True

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
-import numpy as np
 from napari.layers import Image, Layer
 
-from napari_bio_superposition.core.errors import ChannelError
+from napari_bio_superposition.core.errors import ChannelError, list_choices
 from napari_bio_superposition.core.types import Acquisition, MultichannelImage
 from napari_bio_superposition.widgets.geometry import Geometry
 
@@ -191,46 +190,40 @@ class SourcePixels:
         ChannelError
             Where two layers differ in type, so that one full scale cannot serve them.
         ImageReadError
-            Where pixels are not square, or the axes cannot be understood.
+            Where pixels are not square, or are no intensities.
         """
+        from napari_bio_superposition.imaging.intensities import check_intensities
+
         source = self.source
+        checked = check_intensities(_stack_channels(self.arrays, source.axes), source.name)
         acquisition = source.known.get("acquisition") or {"id": source.name}
         return MultichannelImage(
-            pixels=_stack_channels(self.arrays, source.axes),
+            pixels=checked.pixels,
             channel_names=source.channel_names,
             roles=dict(roles),
-            full_scale=float(source.known.get("full_scale") or _full_scale(self.arrays)),
+            full_scale=float(source.known.get("full_scale") or checked.full_scale),
             pixel_size_um=self.geometry.pixel_size_um,
             acquisition=Acquisition(**acquisition),
             translate_um=self.geometry.translate_um,
+            warnings=checked.warnings,
         )
 
 
 def _stack_channels(arrays: tuple[Any, ...], axes: str) -> Any:
-    """Return ``(channel, height, width)``; lazy where the arrays are."""
-    flat = [array.max(axis=axes.index("Z")) if "Z" in axes else array for array in arrays]
-    if "C" in axes:
-        return flat[0]  # projecting Z away leaves the channel in front
-    if len(flat) == 1:
-        return flat[0][None]
-    if all(isinstance(array, np.ndarray) for array in flat):
-        return np.stack(flat)
-    from dask import array as da  # napari has imported it where a layer is lazy
+    """Return a dask array ``(channel, height, width)``."""
+    from dask import array as da  # napari has imported it already
 
-    lazy: Any = da
-    return lazy.stack([lazy.asarray(array) for array in flat])
+    _check_one_type(arrays)
+    lazy: Any = da  # its stubs know less than it can do
+    planes = [lazy.asarray(array) for array in arrays]
+    flat = [plane.max(axis=axes.index("Z")) if "Z" in axes else plane for plane in planes]
+    return flat[0] if "C" in axes else lazy.stack(flat)  # without Z the channel is in front
 
 
-def _full_scale(arrays: tuple[Any, ...]) -> float:
-    """Return the count that stands for 1.0 in pixels of this type."""
-    kinds = {np.dtype(array.dtype) for array in arrays}
+def _check_one_type(arrays: tuple[Any, ...]) -> None:
+    kinds = sorted({str(array.dtype) for array in arrays})
     if len(kinds) > 1:
         raise ChannelError(
-            f"The layers of this image differ in type: {', '.join(sorted(map(str, kinds)))}. "
+            f"The layers of this image differ in type: {list_choices(kinds)}. "
             "Convert them to one type (right click on a layer, Convert data type)."
         )
-    kind = kinds.pop()
-    if kind.kind in "ui":
-        return float(np.iinfo(kind).max)
-    highest = max(float(np.asarray(array.max())) for array in arrays)
-    return 1.0 if highest <= 1.0 else 65535.0
