@@ -26,6 +26,7 @@ class Reporter:
         self._stdout = stdout or sys.stdout
         self._stderr = stderr or sys.stderr
         self._bar: tqdm[Any] | None = None
+        self._step = ""
 
     def __enter__(self) -> Self:
         return self
@@ -57,8 +58,11 @@ class Reporter:
             self._stdout.write("\n".join(lines) + "\n")
 
     def _move_bar(self, progress: Progress) -> None:
-        if self._bar is None or self._bar.desc != f"{progress.step}: ":
+        if not self._stderr.isatty():
+            return
+        if self._bar is None or self._step != progress.step:
             self._close_bar()
+            self._step = progress.step
             self._bar = tqdm(
                 total=progress.total,
                 desc=progress.step,
@@ -66,7 +70,6 @@ class Reporter:
                 file=self._stderr,
                 leave=False,
                 dynamic_ncols=True,
-                disable=not self._stderr.isatty(),
             )
         self._bar.total = progress.total
         self._bar.update(progress.done - self._bar.n)

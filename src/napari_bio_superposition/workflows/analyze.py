@@ -105,7 +105,7 @@ def analyze_image(
         models = yield from load_models(config)
     card = models.features.card
     config = adapt_to_card(config, card)
-    image = resolve_roles(image, config.roles, extra_roles=card.channel_roles)
+    image = assign_roles(image, config, card)
     _check_any_role(image)
     log = _StepLog(list(image.warnings))
 
@@ -131,6 +131,14 @@ def analyze_image(
         warnings=tuple(log.warnings),
         seconds=log.seconds,
     )
+
+
+def assign_roles(
+    image: MultichannelImage, config: AnalyzeConfig, card: ModelCard
+) -> MultichannelImage:
+    """Return *image* with the roles of the settings over those of its channel names."""
+    roles = resolve_roles(image, config.roles, extra_roles=card.channel_roles)
+    return image.with_roles(roles)
 
 
 def overlay(analysis: ImageAnalysis, models: LoadedModels, latent: int) -> FloatArray:

@@ -2,18 +2,19 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from napari_bio_superposition.core.errors import ConfigError
 from napari_bio_superposition.core.files import replaced_file
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.provenance import package_versions
 from napari_bio_superposition.features.table import concat_tables, write_table
 from napari_bio_superposition.imaging.cell_death import choose_threshold, score_cell_death
-from napari_bio_superposition.imaging.read import FieldReference, open_fields, read_field
+from napari_bio_superposition.imaging.fields import FieldReference
+from napari_bio_superposition.imaging.read import read_field
 from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
 from napari_bio_superposition.workflows.analyze import (
     adapt_to_card,
@@ -24,6 +25,8 @@ from napari_bio_superposition.workflows.batch_summary import (
     BatchSummary,
     FailureLog,
     attempt,
+    find_fields,
+    name_skipped,
     peak_memory_mb,
     prefixed,
 )
@@ -76,7 +79,8 @@ def analyze_files(
         stop the others.
     """
     config = config or AnalyzeConfig()
-    fields, failures = find_fields(paths, config)
+    fields = find_fields(paths, config.reading)
+    failures = FailureLog()
     known = Metadata() if metadata is None else read_metadata(metadata)
     models = yield from load_models(config)
     config = adapt_to_card(config, models.features.card)
@@ -89,17 +93,14 @@ def analyze_files(
         if result is not None:
             results.append(result)
     yield Progress("Analysing images", len(fields), len(fields), "images")
-    return (yield from _collect(results, failures, config, out))
-
-
-def find_fields(
-    paths: Sequence[Path], config: AnalyzeConfig
-) -> tuple[list[FieldReference], FailureLog]:
-    """Return the fields behind *paths*, and what cannot be used with the reason."""
-    if not paths:
-        raise ConfigError("No input is given. Name images or folders, for instance plate1/*.tif.")
-    found = open_fields(paths, config=config.reading)
-    return list(found.fields), FailureLog(dict(found.skipped))
+    summary = BatchSummary(
+        images=(),
+        failures=failures.reasons,
+        not_images=name_skipped(fields),
+        settings=config_to_plain(config),
+        versions=package_versions(),
+    )
+    return (yield from _collect(results, summary, config, out))
 
 
 def _analyze_one(
@@ -123,7 +124,7 @@ def _analyze_one(
 
 def _collect(
     results: Sequence[SavedResult],
-    failures: FailureLog,
+    summary: BatchSummary,
     config: AnalyzeConfig,
     out: Path,
 ) -> Job[BatchSummary]:
@@ -133,13 +134,8 @@ def _collect(
     outputs = {"summary": SUMMARY, "settings": SETTINGS}
     outputs |= _write_tables(results, deaths, out)
     write_config(config, out / SETTINGS)
-    summary = BatchSummary(
-        images=tuple(_summarize(result, deaths) for result in results),
-        failures=failures.reasons,
-        outputs=outputs,
-        settings=config_to_plain(config),
-        versions=package_versions(),
-    )
+    images = tuple(_summarize(result, deaths) for result in results)
+    summary = replace(summary, images=images, outputs=outputs)
     with replaced_file(out / SUMMARY) as part:
         part.write_text(json.dumps(summary.as_plain(), indent=2, default=str), encoding="utf-8")
     yield Progress("Gathering results", len(results), len(results), "images")

@@ -1,12 +1,15 @@
 """What a run over many files reports: results per image, failures with their reasons."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
-from napari_bio_superposition.core.errors import BioSuperpositionError
+from napari_bio_superposition.core.errors import BioSuperpositionError, ConfigError
 from napari_bio_superposition.core.progress import Job
+from napari_bio_superposition.imaging.fields import FieldList, open_fields
+from napari_bio_superposition.imaging.read_config import ReadConfig
 
 T = TypeVar("T")
 
@@ -18,9 +21,10 @@ class BatchSummary:
     images: tuple[Mapping[str, Any], ...]
     failures: Mapping[str, str] = field(default_factory=dict)
     """Image or path to the reason."""
+    not_images: Mapping[str, str] = field(default_factory=dict)
+    """What lay in a folder and is no image, with the reason; not a failure."""
     outputs: Mapping[str, str] = field(default_factory=dict)
     """What was written: name to file name inside the output folder."""
-    notes: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -31,8 +35,8 @@ class BatchSummary:
     def as_lines(self) -> list[str]:
         """Return the outcome as a person reads it."""
         lines = [_image_line(image) for image in self.images]
-        lines += [f"{name}: not done: {reason}" for name, reason in self.failures.items()]
-        lines += list(self.notes)
+        lines += [f"{name}: left out: {reason}" for name, reason in self.not_images.items()]
+        lines += [f"{name}: failed: {reason}" for name, reason in self.failures.items()]
         return [*lines, f"{len(self.images)} images done, {len(self.failures)} failed."]
 
 
@@ -48,6 +52,26 @@ def _image_line(image: Mapping[str, Any]) -> str:
     parts += [f"{step} skipped: {reason}" for step, reason in image.get("skipped", {}).items()]
     parts += [f"warning: {warning}" for warning in image.get("warnings", ())]
     return "; ".join(parts)
+
+
+def find_fields(paths: Sequence[Path], config: ReadConfig) -> FieldList:
+    """Return the fields behind *paths*.
+
+    Raises
+    ------
+    ConfigError
+        Where there is no path at all.
+    ImageReadError
+        Where a path does not exist, or none leads to an image.
+    """
+    if not paths:
+        raise ConfigError("No input is given. Name images or folders, for instance plate1/*.tif.")
+    return open_fields(paths, config)
+
+
+def name_skipped(fields: FieldList) -> dict[str, str]:
+    """Return what is no image, by file name, with the reason."""
+    return {path.name: reason for path, reason in fields.skipped}
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.features.ranking import rank_class_features
 from napari_bio_superposition.features.table import read_table, write_table
-from napari_bio_superposition.imaging.roles import resolve_roles
 from napari_bio_superposition.imaging.simulate import Study, simulate_study, write_study
 from napari_bio_superposition.manifold.embedding import embed
+from napari_bio_superposition.workflows.analyze import assign_roles
 from napari_bio_superposition.workflows.analyze_files import analyze_files
 from napari_bio_superposition.workflows.batch_summary import BatchSummary
 from napari_bio_superposition.workflows.demo_config import DemoConfig
@@ -36,8 +36,8 @@ class DemoResult:
     folder: Path
     table: AnnData
     summary: BatchSummary
-    ranking: dict[str, pd.DataFrame]
-    """Genotype to its features against control, best first."""
+    ranking: pd.DataFrame
+    """Features of each genotype against control; see `rank_class_features`."""
     examples: dict[str, list[FeatureExample]]
     truth: TruthComparison
 
@@ -88,7 +88,7 @@ def run_demo(config: DemoConfig | None = None, out: Path = Path("demo-output")) 
     write_table(table, out / TABLE)
     yield Progress("Comparing with the truth")
     truth = compare_with_truth(study, table, out / "analysis")
-    ranking = _rank(table)
+    ranking = rank_class_features(table, Keys.GENOTYPE, "Control")
     examples = yield from _find_examples(study, table, ranking, config)
     result = DemoResult(out, table, summary, ranking, examples, truth)
     yield Progress("Writing the report")
@@ -101,25 +101,14 @@ def run_demo(config: DemoConfig | None = None, out: Path = Path("demo-output")) 
     return result
 
 
-def _rank(table: AnnData) -> dict[str, pd.DataFrame]:
-    """Rank the features of every genotype against control."""
-    genotypes = [name for name in table.obs[Keys.GENOTYPE].unique() if name != "Control"]
-    return {
-        str(name): rank_class_features(
-            table, groupby=Keys.GENOTYPE, group=str(name), reference="Control"
-        )
-        for name in sorted(genotypes)
-    }
-
-
 def _find_examples(
-    study: Study, table: AnnData, ranking: dict[str, pd.DataFrame], config: DemoConfig
+    study: Study, table: AnnData, ranking: pd.DataFrame, config: DemoConfig
 ) -> Job[dict[str, list[FeatureExample]]]:
     models = yield from load_models(config)
     features = [name for rows in ranking.values() for name in rows.index[: config.n_shown_features]]
     images = {}
     for field in study:
-        images[field.image.id] = resolve_roles(field.image, config.roles)
+        images[field.image.id] = assign_roles(field.image, config, models.features.card)
         yield Progress("Drawing fields", len(images), len(study), "fields")
     unique = list(dict.fromkeys(features))
     return (yield from find_examples(table, unique, images, models, config))

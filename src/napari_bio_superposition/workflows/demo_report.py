@@ -24,13 +24,24 @@ _SYNTHETIC = (
     "Everything on this page is simulated: images, genotypes, death. The genotype names are those "
     "of the paper; nothing here is a finding about them."
 )
+_N_SHOWN = 3
+_COLUMNS = {
+    "auroc": "AUROC",
+    "log2_fold_change": "log2 fold change",
+    "p_value": "p (wells)",
+    "q_value": "q (BH)",
+}
+_EXAMPLES_CAPTION = (
+    "The patches with the highest mean activation, from all images and genotypes (at most two an "
+    "image); below, where the feature is active, on one fixed scale."
+)
 
 
 def build_demo_report(
     *,
     table: AnnData,
     summary: BatchSummary,
-    ranking: Mapping[str, pd.DataFrame],
+    ranking: pd.DataFrame,
     examples: Mapping[str, Sequence[FeatureExample]],
     truth: TruthComparison,
     study: Study,
@@ -127,40 +138,40 @@ def _map_section(table: AnnData, truth: TruthComparison) -> Section:
 
 
 def _feature_sections(
-    table: AnnData,
-    ranking: Mapping[str, pd.DataFrame],
-    examples: Mapping[str, Sequence[FeatureExample]],
+    table: AnnData, ranking: pd.DataFrame, examples: Mapping[str, Sequence[FeatureExample]]
 ) -> list[Section]:
     sections = []
-    for genotype, rows in ranking.items():
-        shown = [name for name in rows.index if name in examples][:3]
-        pictures = [
-            Picture(
-                f"{genotype}_{name}",
-                draw_examples(
-                    [(one.picture, one.activation) for one in examples[name]],
-                    float(fixed_scale(table, name)[1]),
-                ),
-                "The patches with the highest mean activation, from all images and genotypes (at "
-                "most two an image); below, where the feature is active, on one fixed scale.",
-                title=name,
-            )
-            for name in shown
-            if examples[name]
-        ]
+    for genotype, rows in ranking.groupby("class", sort=True):
+        higher = rows.loc[rows["auroc"] > 0.5, "feature"]
+        shown = [name for name in higher if examples.get(name)][:_N_SHOWN]
         sections.append(
             Section(
                 f"Features of {genotype} against Control",
-                pictures=pictures,
-                table=_readable(rows.head(8)),
-                notes=[str(rows.attrs.get("note", ""))] if rows.attrs.get("note") else [],
+                paragraphs=[_describe_test(rows)],
+                pictures=[_draw_feature(table, str(genotype), n, examples[n]) for n in shown],
+                table=rows.head(8).set_index("feature")[list(_COLUMNS)].rename(columns=_COLUMNS),
+                notes=[text for text in rows["warning"].unique() if text],
             )
         )
     return sections
 
 
-def _readable(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.rename_axis("feature")
+def _draw_feature(
+    table: AnnData, genotype: str, name: str, examples: Sequence[FeatureExample]
+) -> Picture:
+    figure = draw_examples(
+        [(one.picture, one.activation) for one in examples], fixed_scale(table, name)[1]
+    )
+    return Picture(f"{genotype}_{name}", figure, _EXAMPLES_CAPTION, title=name)
+
+
+def _describe_test(rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    return (
+        f"Tested on wells ({first['n_wells']} against {first['n_wells_reference']}), over "
+        f"{len(rows)} live features. AUROC is an effect size over patches, not a test: the chance "
+        "that a patch of the genotype is above one of the control."
+    )
 
 
 def _seconds(summary: BatchSummary) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from anndata import AnnData
 
+from napari_bio_superposition.core.errors import ModelError
 from napari_bio_superposition.core.keys import Keys, latent_of
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.types import FloatArray, MultichannelImage
@@ -80,6 +81,8 @@ def _draw_example(
     index = patches.ids.index(str(table.obs_names[row]))
     pixels = patches.pixels[index : index + 1]
     encoded = yield from encode_patches(models.features, pixels, keep_tokens=True)
+    if encoded.tokens is None:
+        raise ModelError("The model kept no tokens. This is a defect; please report it.")
     maps = latent_maps(models.features, encoded.tokens, [latent_of(feature)])[0]
     side = patches.side
     activation = assemble_overlay(maps, np.zeros((1, 2), np.int64), side, (side, side))

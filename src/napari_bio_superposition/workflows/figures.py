@@ -43,7 +43,7 @@ def draw_fields(pictures: Mapping[str, tuple[FloatArray, LabelImage | None]]) ->
     for axis, (title, (picture, labels)) in zip(axes, pictures.items(), strict=True):
         shown = picture.copy()
         if labels is not None:
-            shown[find_boundaries(labels, mode="inner")] = _OUTLINE
+            shown[find_boundaries(labels, mode="inner")] = _OUTLINE  # type: ignore[no-untyped-call]
         axis.imshow(shown, interpolation="nearest")
         axis.set_title(title, fontsize=10)
         axis.set_axis_off()
@@ -155,7 +155,15 @@ def _scatter_groups(axis: Axes, points: npt.NDArray[Any], groups: npt.NDArray[An
     names = sorted(set(groups), key=_control_first)
     for name, color in group_colors(names).items():
         chosen = groups == name
-        axis.scatter(*points[chosen].T, s=7, color=color, alpha=0.8, linewidths=0, label=name)
+        axis.scatter(
+            points[chosen, 0],
+            points[chosen, 1],
+            s=7,
+            color=color,
+            alpha=0.8,
+            linewidths=0,
+            label=name,
+        )
     axis.legend(fontsize=8, frameon=False, markerscale=2)
 
 
@@ -164,10 +172,9 @@ def _scatter_numbers(
 ) -> None:
     """Draw high values last, so that they are not hidden; missing ones in light grey below."""
     known = np.isfinite(values)
-    axis.scatter(*points[~known].T, s=5, color="#e4e4e4", linewidths=0)
+    axis.scatter(points[~known, 0], points[~known, 1], s=5, color="#e4e4e4", linewidths=0)
     order = np.flatnonzero(known)[np.argsort(values[known], kind="stable")]
     top = float(np.quantile(values[known], 0.98)) if known.any() else 1.0
-    drawn = axis.scatter(
-        *points[order].T, s=7, c=values[order], cmap="viridis", vmin=0, vmax=top or 1, linewidths=0
-    )
+    x, y = points[order].T
+    drawn = axis.scatter(x, y, 7, values[order], cmap="viridis", vmin=0, vmax=top or 1, lw=0)
     figure.colorbar(drawn, ax=axis, fraction=0.04)

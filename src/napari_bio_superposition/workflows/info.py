@@ -8,9 +8,10 @@ from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.provenance import package_versions
 from napari_bio_superposition.features.table import read_table
-from napari_bio_superposition.imaging.read import open_fields, read_field
+from napari_bio_superposition.imaging.read import read_field
 from napari_bio_superposition.models.catalogue import list_models
 from napari_bio_superposition.models.device import choose_device, list_devices
+from napari_bio_superposition.workflows.batch_summary import find_fields, name_skipped
 from napari_bio_superposition.workflows.info_config import InfoConfig
 from napari_bio_superposition.workflows.result_folder import RESULT, read_result
 
@@ -72,9 +73,9 @@ def _describe_table(path: Path) -> dict[str, Any]:
 
 
 def _describe_images(path: Path, config: InfoConfig) -> dict[str, Any]:
-    found = open_fields([path], config=config.reading)
+    fields = find_fields([path], config.reading)
     described: dict[str, Any] = {}
-    for reference in found.fields:
+    for reference in fields:
         image = read_field(reference, config=config.reading)
         described[reference.id] = {
             "shape (y, x)": list(image.shape),
@@ -87,4 +88,4 @@ def _describe_images(path: Path, config: InfoConfig) -> dict[str, Any]:
             "field": image.acquisition.field,
             "warnings": list(image.warnings),
         }
-    return {"images": described, "not read": dict(found.skipped)}
+    return {"images": described, "not read": name_skipped(fields)}

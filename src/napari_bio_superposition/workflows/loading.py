@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from napari_bio_superposition.core.progress import Job, Progress
-from napari_bio_superposition.models.checkpoint import FeatureModel, load_model
+from napari_bio_superposition.models.checkpoint import load_model
 from napari_bio_superposition.models.device import choose_device
+from napari_bio_superposition.models.feature_model import FeatureModel
 from napari_bio_superposition.segmentation import StarDistModel, load_stardist
 from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
 

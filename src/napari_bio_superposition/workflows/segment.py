@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_bio_superposition.core.errors import ChannelError, ConfigError, list_choices
+from napari_bio_superposition.core.errors import ChannelError, list_choices
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.provenance import package_versions
 from napari_bio_superposition.core.types import NUCLEI, MultichannelImage
-from napari_bio_superposition.imaging.read import FieldReference, open_fields, read_field
+from napari_bio_superposition.imaging.fields import FieldReference
+from napari_bio_superposition.imaging.read import read_field
 from napari_bio_superposition.imaging.write import write_labels
 from napari_bio_superposition.models.device import choose_device
 from napari_bio_superposition.segmentation import StarDistModel, load_stardist, segment_nuclei
@@ -16,6 +17,8 @@ from napari_bio_superposition.workflows.batch_summary import (
     BatchSummary,
     FailureLog,
     attempt,
+    find_fields,
+    name_skipped,
     prefixed,
 )
 from napari_bio_superposition.workflows.config_files import config_to_plain
@@ -42,26 +45,25 @@ def segment_files(
         Number of nuclei per image; images that failed, with the reason.
     """
     config = config or SegmentConfig()
-    if not paths:
-        raise ConfigError("No input is given. Name images or folders, for instance plate1/*.tif.")
-    found = open_fields(paths, config=config.reading)
-    failures = FailureLog(dict(found.skipped))
+    fields = find_fields(paths, config.reading)
+    failures = FailureLog()
     yield Progress("Loading models")
     model = None
     if config.method == "stardist":
         model = load_stardist(config.weights, device=choose_device(config.device))
     out.mkdir(parents=True, exist_ok=True)
     rows = []
-    for done, reference in enumerate(found.fields):
-        yield Progress("Segmenting images", done, len(found.fields), "images")
+    for done, reference in enumerate(fields):
+        yield Progress("Segmenting images", done, len(fields), "images")
         job = _segment_one(reference, config, model, out)
         row = yield from attempt(prefixed(job, f"{reference.id}: "), failures.of(reference.id))
         if row is not None:
             rows.append(row)
-    yield Progress("Segmenting images", len(found.fields), len(found.fields), "images")
+    yield Progress("Segmenting images", len(fields), len(fields), "images")
     return BatchSummary(
         images=tuple(rows),
         failures=failures.reasons,
+        not_images=name_skipped(fields),
         settings=config_to_plain(config),
         versions=package_versions(),
     )
