@@ -64,7 +64,7 @@ class SimulationConfig:
     fields_per_well: Annotated[int, Range(1, 100, unit="fields")] = 1
     """Fields of view in each well."""
 
-    side_px: Annotated[int, Range(128, 8192, unit="px", step=128)] = 1024
+    side_px: Annotated[int, Range(128, 4096, unit="px", step=128)] = 1024
     """Height and width of a field."""
 
     pixel_size_um: Annotated[float, Range(0.1, 5.0, unit="um", step=0.05)] = 0.6

@@ -5,6 +5,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 from napari_bio_superposition.imaging.simulation.drawing import (
     Points,
@@ -94,14 +95,18 @@ def _draw_candidates(density: npt.NDArray[Any], n: int, rng: np.random.Generator
 
 def _accept_apart(points: Points, reach: Vector, wanted: int) -> npt.NDArray[np.int64]:
     """Accept points in order unless the discs of radius *reach* overlap, until enough are found."""
-    accepted = np.empty(len(points), dtype=np.int64)
+    pairs = cKDTree(points).query_pairs(2 * reach.max(), output_type="ndarray")
+    gap = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
+    pairs = pairs[gap < reach[pairs].sum(axis=1)]
+    earlier, later = pairs.min(axis=1), pairs.max(axis=1)
+    order = np.argsort(later, kind="stable")
+    rivals = np.split(earlier[order], np.searchsorted(later[order], np.arange(1, len(points))))
+    accepted = np.zeros(len(points), dtype=bool)
     n = 0
-    for i, point in enumerate(points):
-        others = accepted[:n]
-        gap = points[others] - point
-        if (np.einsum("ij,ij->i", gap, gap) >= (reach[others] + reach[i]) ** 2).all():
-            accepted[n] = i
+    for i, before in enumerate(rivals):  # in order: whether i stays depends on those before it
+        if not accepted[before].any():
+            accepted[i] = True
             n += 1
             if n == wanted:
                 break
-    return accepted[:n]
+    return np.flatnonzero(accepted)
