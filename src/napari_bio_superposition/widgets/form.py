@@ -41,21 +41,21 @@ class ConfigForm(_ConfigFormBase, Generic[ConfigT]):
         super().__init__(parent)
         self._config = config
         self._editors: dict[str, FieldEditor] = {}
-        self._error = MessageLine()
-        rows = QFormLayout()
+        self.error = MessageLine()
+        rows = self._rows = QFormLayout()
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         rows.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         for field in describe_fields(type(config)):
             if field.name not in hidden:
-                self._add_row(rows, field)
+                self._add_row(field)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(rows)
-        layout.addWidget(self._error)
+        layout.addWidget(self.error)
         self.show_config(config)
 
-    def _add_row(self, rows: QFormLayout, field: FieldDescription) -> None:
+    def _add_row(self, field: FieldDescription) -> None:
         editor = make_editor(field)
         if editor is None:
             return
@@ -66,7 +66,7 @@ class ConfigForm(_ConfigFormBase, Generic[ConfigT]):
         editor.widget.setToolTip(field.doc)
         editor.widget.setAccessibleName(label.text())
         editor.connect(self._on_edited)
-        rows.addRow(label, editor.widget)
+        self._rows.addRow(label, editor.widget)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -82,7 +82,8 @@ class ConfigForm(_ConfigFormBase, Generic[ConfigT]):
         self._config = config
         for name, editor in self._editors.items():
             editor.show(getattr(config, name))
-        self._error.clear()
+        self._show_rows_in_use()
+        self.error.clear()
 
     def reset(self) -> None:
         """Show the defaults."""
@@ -101,12 +102,26 @@ class ConfigForm(_ConfigFormBase, Generic[ConfigT]):
             # The type variable cannot be bound to "any dataclass", which the call needs.
             config: ConfigT = dataclasses.replace(self._config, **values)  # type: ignore[type-var]
         except ConfigError as error:
-            self._error.show_error(str(error))
+            self.error.show_error(str(error))
             raise
-        self._error.clear()
+        self.error.clear()
         return config
 
+    def _show_rows_in_use(self) -> None:
+        """Hide fields named after a choice that is not made: ``published_...`` without it."""
+        for choice_field in describe_fields(type(self._config)):
+            if choice_field.choices and choice_field.name in self._editors:
+                chosen = self._editors[choice_field.name].read()
+                for choice in choice_field.choices:
+                    self._show_rows_of(f"{choice}_", is_shown=choice == chosen)
+
+    def _show_rows_of(self, prefix: str, *, is_shown: bool) -> None:
+        for name, editor in self._editors.items():
+            if name.startswith(prefix):
+                self._rows.setRowVisible(editor.widget, is_shown)
+
     def _on_edited(self) -> None:
+        self._show_rows_in_use()
         try:
             self.read_config()
         except ConfigError:
