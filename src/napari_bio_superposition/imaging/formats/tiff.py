@@ -98,6 +98,11 @@ def open_stack(path: Path, entry: FieldEntry, config: ReadConfig) -> Stack:
             stack = _open_series(tiff, path, tiff.series[number], config)
         else:
             raise ImageReadError(f"{path} holds no image that can be arranged. Export it again.")
+        if any("<tifffile.TiffPages" in message for message in messages):
+            # Otherwise a truncated file would pass for one with fewer channels.
+            raise ImageReadError(
+                f"{path} breaks off before its last plane ({messages[0]}). Copy or export it again."
+            )
         return dataclasses.replace(stack, warnings=(*stack.warnings, *messages))
 
 
