@@ -80,7 +80,7 @@ def place_cells(shape: Shape, nuclei_per_patch: float, rng: np.random.Generator)
         angle=angle,
         pole=angle + np.pi * rng.integers(0, 2, n) + 0.6 * rng.standard_normal(n),
         harmonics=HARMONIC_SD * wave / np.arange(1, N_HARMONICS + 1) ** 0.5,
-        brightness=np.exp(rng.standard_normal((n, 4)) * np.array([0.25, 0.25, 0.2, 0.3])),
+        brightness=np.exp(rng.standard_normal((n, 4)) * np.array([0.25, 0.25, 0.2, 0.15])),
     )
 
 
