@@ -106,6 +106,8 @@ def test_order_of_the_list_does_not_matter() -> None:
 def test_files_that_differ_in_their_ending_or_in_nothing() -> None:
     assert separate_ids(["a", "a"], [Path("a.tif"), Path("a.png")]) == ("a-tif", "a-png")
     assert separate_ids(["a", "a"], [Path("a.tif"), Path("a.tif")]) == ("a-tif", "a-tif-2")
+    mixed = [Path("/data/x/a.tif"), Path("/data/x/a.png"), Path("/data/y/a.tif")]
+    assert separate_ids(["a"] * 3, mixed) == ("a-x-tif", "a-x-png", "a-y")
 
 
 paths = st.lists(

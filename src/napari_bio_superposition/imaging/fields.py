@@ -248,7 +248,8 @@ def _drop_repeated(
 def _name_fields(
     found: Sequence[tuple[Path, FieldEntry | None]], config: ReadConfig
 ) -> tuple[FieldReference, ...]:
-    paths = [path for path, _ in found]
+    # What a folder's own index names is told apart by the folder itself, not by its parent.
+    paths = [path / entry.key if entry and entry.identity else path for path, entry in found]
     ids = separate_ids([propose_id(path, entry) for path, entry in found], paths)
     return tuple(
         refer_to(path, entry, id_, config) for id_, (path, entry) in zip(ids, found, strict=True)

@@ -1,8 +1,7 @@
 """What a file name tells: plate, well, field; and names that stay apart. No files are opened."""
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 from typing import Final
 
@@ -100,34 +99,45 @@ def separate_ids(ids: Sequence[str], paths: Sequence[Path]) -> tuple[str, ...]:
     tuple
         Unique ids, in the same order; those that were unique are unchanged.
     """
-    depth = max((len(path.parts) for path in paths), default=0)
-    candidates: Iterable[list[str]] = (
-        [_with_parents(id_, path, levels) for id_, path in zip(ids, paths, strict=True)]
-        for levels in range(1, depth)
+    by_parents = _extend_repeated(ids, paths, _name_parents)
+    by_ending = _extend_repeated(
+        by_parents, paths, lambda group: [path.suffix.lstrip(".") for path in group]
     )
-    result = list(ids)
-    for names in candidates:
-        repeated = _repeated(result)
-        if not repeated:
-            return tuple(result)
-        result = [new if old in repeated else old for old, new in zip(result, names, strict=True)]
-    return _number_repeated(
-        [
-            f"{name}-{path.suffix.lstrip('.')}" if name in _repeated(result) else name
-            for name, path in zip(result, paths, strict=True)
-        ]
-    )
+    return _number_repeated(by_ending)
 
 
-def _with_parents(id_: str, path: Path, levels: int) -> str:
-    folders = [part for part in path.parent.parts if part != path.anchor][-levels:]
-    return f"{id_}-{clean_id('-'.join(folders))}" if folders else id_
+def _extend_repeated(
+    names: Sequence[str],
+    paths: Sequence[Path],
+    describe: Callable[[Sequence[Path]], list[str]],
+) -> list[str]:
+    """Append to each name that occurs again what *describe* says about the paths that share it."""
+    groups: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        # On many disks "A" and "a" are the same file.
+        groups.setdefault(name.casefold(), []).append(index)
+    extended = list(names)
+    for group in groups.values():
+        if len(group) > 1:
+            endings = describe([paths[index] for index in group])
+            for index, ending in zip(group, endings, strict=True):
+                extended[index] = f"{names[index]}-{ending}" if ending else names[index]
+    return extended
 
 
-def _repeated(names: Sequence[str]) -> frozenset[str]:
-    """Return the names that occur twice on a disk that does not tell ``A`` from ``a``."""
-    counts = Counter(name.casefold() for name in names)
-    return frozenset(name for name in names if counts[name.casefold()] > 1)
+def _name_parents(paths: Sequence[Path]) -> list[str]:
+    """Return as many parent folders of each path as tell the paths apart, and no more."""
+    folders = [
+        [part for part in path.parent.parts if part != path.anchor and part != ".."]
+        for path in paths
+    ]
+    best = [""] * len(paths)
+    for depth in range(1, max(map(len, folders)) + 1):
+        names = ["-".join(parts[-depth:]) for parts in folders]
+        named = [clean_id(name) if name else "" for name in names]
+        if len({name.casefold() for name in named}) > len({name.casefold() for name in best}):
+            best = named
+    return best
 
 
 def _number_repeated(names: Sequence[str]) -> tuple[str, ...]:

@@ -215,7 +215,8 @@ def test_pixels_are_read_on_demand_and_files_are_closed(tmp_path: Path, pixels: 
 def write_with_ome(path: Path, planes: np.ndarray, pixels_xml: str, attributes: str = "") -> Path:
     text = (
         f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" {attributes}>'
-        f'<Image ID="Image:0"><Pixels ID="Pixels:0" Type="uint16" {pixels_xml}</Pixels></Image></OME>'
+        f'<Image ID="Image:0"><Pixels ID="Pixels:0" Type="uint16" {pixels_xml}'
+        "</Pixels></Image></OME>"
     )
     tifffile.imwrite(path, planes, description=text, metadata=None, photometric="minisblack")
     return path
