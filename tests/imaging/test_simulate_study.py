@@ -10,6 +10,7 @@ import tifffile
 
 from napari_bio_superposition.core.errors import BioSuperpositionError
 from napari_bio_superposition.core.progress import run
+from napari_bio_superposition.imaging.read import read_image
 from napari_bio_superposition.imaging.simulate import (
     GENOTYPES,
     RnaConfig,
@@ -100,6 +101,17 @@ def test_files_give_back_what_was_drawn(written: StudyFolder) -> None:
         for name in ("dead", "mitochondria", "lysosomes"):
             np.testing.assert_array_equal(arrays[name], getattr(field, name))
     pd.testing.assert_frame_equal(pd.read_csv(cells), field.cells)
+
+
+def test_the_reader_finds_channels_roles_and_place(written: StudyFolder) -> None:
+    drawn = plan().field(1).image
+    image = read_image(written.images[1])
+    np.testing.assert_array_equal(np.asarray(image.pixels), drawn.pixels)
+    assert (image.channel_names, dict(image.roles)) == (drawn.channel_names, dict(drawn.roles))
+    assert image.pixel_size_um == pytest.approx(0.6)
+    place, expected = image.acquisition, drawn.acquisition
+    assert place.group == expected.group == "plate1/B01"
+    assert (place.id, place.field) == (expected.id, expected.field)
 
 
 def test_a_cancelled_study_goes_on_where_it_stopped(tmp_path: Path) -> None:
