@@ -27,10 +27,10 @@ class SegmentationConfig:
     """Largest overlap that two nuclei may have, relative to the smaller one; the model's own value
     where not set. StarDist only."""
 
-    scale: Annotated[float, Range(0.05, 8.0, step=0.05)] = 1.0
-    """Factor by which the image is resized for the network; labels keep the image's size. Set it
-    where nuclei are much larger (below 1) or smaller (above 1) than 10 to 90 px across. StarDist
-    only."""
+    scale: Annotated[float, Range(0.05, 8.0, step=0.05)] | None = None
+    """Factor by which the image is resized for the network; labels keep the image's size. Where not
+    set, images with pixels below 0.4 um are brought to 0.4 um, because nuclei should be 10 to 90 px
+    across; others stay as they are. StarDist only."""
 
     tile_px: Annotated[int, Range(128, 8192, unit="px", step=128)] = 1024
     """Largest side of a tile that goes through the network at once: less needs less memory and

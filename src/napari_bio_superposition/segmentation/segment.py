@@ -20,13 +20,17 @@ from napari_bio_superposition.segmentation.stardist import (
 )
 from napari_bio_superposition.segmentation.watershed import watershed_nuclei
 
-__all__ = ["clean_labels", "segment_nuclei"]
+__all__ = ["clean_labels", "network_scale", "segment_nuclei"]
+
+_FINEST_PIXEL_UM = 0.4
+"""Nuclei of 5 to 35 um are then 12 to 90 px across, as in the images the networks have seen."""
 
 
 def segment_nuclei(
     plane: npt.NDArray[Any],
     config: SegmentationConfig | None = None,
     *,
+    pixel_size_um: float | None = None,
     model: StarDistModel | None = None,
     device: str | torch.device = "cpu",
 ) -> Job[LabelImage]:
@@ -38,6 +42,8 @@ def segment_nuclei(
         Nuclear channel, any unit, ``(height, width)``; finite.
     config
         Method and thresholds; the defaults where not given.
+    pixel_size_um
+        Edge of a pixel, where known; see `network_scale`.
     model
         Weights that are loaded already (`load_stardist`), so that many images share them; they
         are used in place of ``config.weights``. Ignored by the watershed.
@@ -72,7 +78,9 @@ def segment_nuclei(
         yield Progress("Segmenting nuclei", 1, 1, "tiles")
     else:
         model = model or load_stardist(config.weights, device=device)
-        labels = yield from _stardist_labels(plane, config, model)
+        labels = yield from _stardist_labels(
+            plane, config, model, scale=network_scale(config, pixel_size_um)
+        )
     return clean_labels(
         labels, min_area_px=config.min_area_px, exclude_border=config.exclude_border
     )
@@ -99,10 +107,10 @@ def _checked(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _stardist_labels(
-    plane: npt.NDArray[Any], config: SegmentationConfig, model: StarDistModel
+    plane: npt.NDArray[Any], config: SegmentationConfig, model: StarDistModel, *, scale: float
 ) -> Job[LabelImage]:
     shape = (plane.shape[0], plane.shape[1])
-    normalized = _rescaled(normalize_percentiles(plane), config.scale)
+    normalized = _rescaled(normalize_percentiles(plane), scale)
     candidates = yield from find_candidates(
         model,
         normalized,
@@ -110,7 +118,29 @@ def _stardist_labels(
         tile_px=config.tile_px,
     )
     kept = suppress(candidates, nms_threshold=_first_set(config.nms_threshold, model.nms_threshold))
-    return render_labels(kept, shape, scale=config.scale)
+    return render_labels(kept, shape, scale=scale)
+
+
+def network_scale(config: SegmentationConfig, pixel_size_um: float | None) -> float:
+    """Return the factor by which an image is resized before the network.
+
+    Parameters
+    ----------
+    config
+        Its ``scale`` decides where it is set.
+    pixel_size_um
+        Edge of a pixel in the image; ``None`` where not known.
+
+    Returns
+    -------
+    float
+        1 for pixels of 0.4 um and more, and where the pixel size is not known.
+    """
+    if config.scale is not None:
+        return config.scale
+    if pixel_size_um is None or not pixel_size_um > 0:
+        return 1.0
+    return min(1.0, pixel_size_um / _FINEST_PIXEL_UM)
 
 
 def _first_set(chosen: float | None, default: float) -> float:

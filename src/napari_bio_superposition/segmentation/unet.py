@@ -64,6 +64,11 @@ class UNetConfig:
         counts = (self.n_channels, self.depth, self.n_filters, self.expansion, self.n_convs)
         if min(counts) < 1 or self.n_rays < 3 or self.n_features < 0:
             raise ConfigError(f"A StarDist network needs positive sizes and 3 rays; got {self}.")
+        if any(len(pair) != 2 for pair in (self.grid, self.kernel_size, self.pool)):
+            raise ConfigError(
+                f"A 2D network has two factors (y, x); got grid={self.grid}, kernel_size="
+                f"{self.kernel_size}, pool={self.pool}."
+            )
         if any(k % 2 == 0 or k < 1 for k in self.kernel_size) or min(self.pool) < 1:
             raise ConfigError(
                 f"Kernel sizes must be odd and poolings positive; got kernel_size="

@@ -53,15 +53,28 @@ def split_touching(foreground: BoolArray, *, split_depth_px: float) -> LabelImag
     LabelImage
         One label per part.
     """
-    from skimage.morphology import h_maxima
     from skimage.segmentation import watershed
 
     if foreground.all():
         return np.ones(foreground.shape, np.int32)
     # Beyond the image there is no background: a nucleus cut by the border keeps its width.
     distance = ndimage.distance_transform_edt(foreground).astype(np.float32)
-    # With a depth of zero every ripple would be a maximum.
-    maxima = h_maxima(distance, max(split_depth_px, 1e-3))  # type: ignore[no-untyped-call]
-    seeds, _ = ndimage.label(maxima, structure=np.ones((3, 3)))
+    seeds = _deep_maxima(distance, depth=split_depth_px)
     labels: LabelImage = watershed(-distance, seeds, mask=foreground)  # type: ignore[no-untyped-call]
     return labels.astype(np.int32, copy=False)
+
+
+def _deep_maxima(distance: FloatArray, *, depth: float) -> LabelImage:
+    """Return one label per maximum that rises by the depth above its pass to a higher one.
+
+    Every object has at least one, however small. (`skimage.morphology.h_maxima` gives two for equal
+    peaks above a shallow pass, and none for an object lower than the depth.)
+    """
+    from skimage.morphology import local_maxima, reconstruction
+
+    lowered = np.where(distance > 0, np.maximum(distance - depth, 1e-3), 0)
+    filled = reconstruction(lowered, distance)  # type: ignore[no-untyped-call]
+    maxima = local_maxima(filled)  # type: ignore[no-untyped-call]
+    labels, _ = ndimage.label(maxima, structure=np.ones((3, 3)))
+    seeds: LabelImage = labels
+    return seeds
