@@ -25,6 +25,7 @@ from napari_bio_superposition.features.table import build_table
 from napari_bio_superposition.imaging.cell_death import (
     DyeMeasurement,
     choose_threshold,
+    explain_threshold,
     measure_death_dye,
     score_cell_death,
 )
@@ -113,9 +114,7 @@ def analyze_image(
     patches = yield from log.timed("patches", _cut_patches(image, config, card, log))
     encoded = yield from log.timed("features", _encode(patches, models, keep_tokens, log))
     dye = yield from log.timed("death", _measure_death(image, labels, patches, config, log))
-    death = None
-    if dye is not None:
-        death = score_cell_death(dye, choose_threshold([dye], config.death), config.death)
+    death = None if dye is None else _score_death(dye, config, log)
     provenance = describe_provenance(image, config, models)
     table = None if encoded is None else build_table(patches, encoded, death, provenance)
     return ImageAnalysis(
@@ -291,3 +290,12 @@ def _measure_death(
         return None
     yield Progress("Scoring cell death")
     return measure_death_dye(image, labels, patches, config.death)
+
+
+def _score_death(dye: DyeMeasurement, config: AnalyzeConfig, log: _StepLog) -> pd.DataFrame:
+    """Score with the threshold of this image alone."""
+    threshold = choose_threshold([dye], config.death)
+    warning = explain_threshold([dye], threshold, config.death)
+    if warning:
+        log.warnings.append(warning)
+    return score_cell_death(dye, threshold, config.death)

@@ -12,7 +12,11 @@ from napari_bio_superposition.core.files import replaced_file
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.provenance import package_versions
 from napari_bio_superposition.features.table import concat_tables, write_table
-from napari_bio_superposition.imaging.cell_death import choose_threshold, score_cell_death
+from napari_bio_superposition.imaging.cell_death import (
+    choose_threshold,
+    explain_threshold,
+    score_cell_death,
+)
 from napari_bio_superposition.imaging.fields import FieldReference
 from napari_bio_superposition.imaging.read import read_field
 from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
@@ -130,20 +134,25 @@ def _collect(
 ) -> Job[BatchSummary]:
     """Score death with pooled thresholds and write table, manifest, settings and summary."""
     yield Progress("Gathering results", 0, len(results), "images")
-    deaths = _score_death(results, config)
+    deaths, warnings = _score_death(results, config)
     outputs = {"summary": SUMMARY, "settings": SETTINGS}
     outputs |= _write_tables(results, deaths, out)
     write_config(config, out / SETTINGS)
     images = tuple(_summarize(result, deaths) for result in results)
-    summary = replace(summary, images=images, outputs=outputs)
+    summary = replace(summary, images=images, outputs=outputs, warnings=tuple(warnings))
     with replaced_file(out / SUMMARY) as part:
         part.write_text(json.dumps(summary.as_plain(), indent=2, default=str), encoding="utf-8")
     yield Progress("Gathering results", len(results), len(results), "images")
     return summary
 
 
-def _score_death(results: Iterable[SavedResult], config: AnalyzeConfig) -> dict[str, pd.DataFrame]:
-    """Return the death table per image id, with the threshold of its plate or of everything."""
+def _score_death(
+    results: Iterable[SavedResult], config: AnalyzeConfig
+) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Return the death table per image id, with the threshold of its plate or of everything.
+
+    Also what a user should know about the thresholds.
+    """
     groups: dict[str, list[SavedResult]] = {}
     for result in results:
         plate = result.values["acquisition"]["plate"]
@@ -151,15 +160,19 @@ def _score_death(results: Iterable[SavedResult], config: AnalyzeConfig) -> dict[
             result
         )
     deaths: dict[str, pd.DataFrame] = {}
-    for members in groups.values():
+    warnings: list[str] = []
+    for group, members in groups.items():
         dyes = {result.values["id"]: result.dye() for result in members}
         measured = {image_id: dye for image_id, dye in dyes.items() if dye is not None}
         if not measured:
             continue
         threshold = choose_threshold(list(measured.values()), config.death)
+        warning = explain_threshold(list(measured.values()), threshold, config.death)
+        if warning:
+            warnings.append(f"Plate {group}: {warning}" if group else warning)
         for image_id, dye in measured.items():
             deaths[image_id] = score_cell_death(dye, threshold, config.death)
-    return deaths
+    return deaths, warnings
 
 
 def _write_tables(

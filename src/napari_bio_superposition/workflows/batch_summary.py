@@ -23,6 +23,8 @@ class BatchSummary:
     """Image or path to the reason."""
     not_images: Mapping[str, str] = field(default_factory=dict)
     """What lay in a folder and is no image, with the reason; not a failure."""
+    warnings: tuple[str, ...] = ()
+    """What to know about the run as a whole; each image has its own beside it."""
     outputs: Mapping[str, str] = field(default_factory=dict)
     """What was written: name to file name inside the output folder."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -36,6 +38,7 @@ class BatchSummary:
         """Return the outcome as a person reads it."""
         lines = [_image_line(image) for image in self.images]
         lines += [f"{name}: left out: {reason}" for name, reason in self.not_images.items()]
+        lines += [f"warning: {warning}" for warning in self.warnings]
         lines += [f"{name}: failed: {reason}" for name, reason in self.failures.items()]
         return [*lines, f"{len(self.images)} images done, {len(self.failures)} failed."]
 
