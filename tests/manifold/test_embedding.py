@@ -43,11 +43,16 @@ def make_table(rng: np.random.Generator, n: int = 90, n_latents: int = 40) -> An
     return adata
 
 
-def purity(points: np.ndarray, label: np.ndarray) -> float:
-    """Return the share of nearest neighbours that have the same label."""
+def nearest(points: np.ndarray) -> np.ndarray:
+    """Return the nearest neighbour of each point."""
     distance = np.linalg.norm(points[:, np.newaxis] - points, axis=2)
     np.fill_diagonal(distance, np.inf)
-    return float((label[distance.argmin(axis=1)] == label).mean())
+    return distance.argmin(axis=1)
+
+
+def purity(points: np.ndarray, label: np.ndarray) -> float:
+    """Return the share of nearest neighbours that have the same label."""
+    return float((label[nearest(points)] == label).mean())
 
 
 def test_principal_components_are_scanpys(rng: np.random.Generator) -> None:
@@ -141,7 +146,7 @@ def test_phate_follows_a_planted_progression(rng: np.random.Generator) -> None:
     scores = np.stack([10 * stage, rng.normal(size=120) * 0.2], axis=1)
     layout = lay_out_phate(scores.astype(np.float32), EmbeddingConfig(), seed=0)
     assert layout.shape == (120, 2)
-    assert max(abs(spearmanr(layout[:, axis], stage)[0]) for axis in (0, 1)) > 0.9
+    assert spearmanr(stage[nearest(layout)], stage)[0] > 0.95  # PHATE bends a line, and keeps it
 
 
 @NEEDS_PHATE
