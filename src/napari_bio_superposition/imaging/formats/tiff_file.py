@@ -156,9 +156,11 @@ def check_storage(tiff: "TiffFile", page: "TiffPage") -> None:
     if not page.databytecounts or len(page.dataoffsets) != len(page.databytecounts):
         raise ImageReadError(f"{where} has no data. Copy or export the file again.")
     stored = sum(page.databytecounts)
-    ratio = 1 if page.compression == 1 else _MAX_COMPRESSION_RATIO
-    allowance = 0 if page.compression == 1 else _ALWAYS_FINE_BYTES
-    if page.nbytes > stored * ratio + allowance:
+    bits = page.bitspersample if isinstance(page.bitspersample, int) else 1
+    promised = page.size * bits // 8  # 1 and 12 bit pixels may be packed
+    if page.compression != 1:
+        promised = (promised - _ALWAYS_FINE_BYTES) // _MAX_COMPRESSION_RATIO
+    if promised > stored:
         raise ImageReadError(
             f"{where} promises {page.shape} pixels but holds only {stored} bytes. "
             "The file is damaged; copy or export it again."
