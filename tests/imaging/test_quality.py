@@ -75,7 +75,7 @@ def test_noise_does_not_pass_for_detail(rng: np.random.Generator) -> None:
     blurred = add_noise(ndimage.gaussian_filter(draw_cells(rng), 8.0), rng)
     noisy = blurred + rng.normal(scale=20, size=blurred.shape)
     assert noisy.std() > blurred.std()
-    assert assess(noisy).quality["sharpness"].max() < 0.07
+    assert assess(noisy).quality["sharpness"].max() < 0.08
 
 
 def test_one_sharp_channel_is_enough(rng: np.random.Generator) -> None:

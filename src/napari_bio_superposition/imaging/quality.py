@@ -166,17 +166,29 @@ def _measure_contrast(
     """Return contrast-to-noise and sharpness of one channel, ``(n,)`` each.
 
     Sharpness is scale-normalised detail over contrast, ``s² sd(∇²G_s x) / sd(G_s x)``; what white
-    noise adds to both, ``σ²/(2π s⁶)`` and ``σ²/(4π s²)``, is taken off first, so that noise does
-    not pass for detail. Channels without contrast have no say.
+    noise adds to both is taken off first, so that noise does not pass for detail. Channels without
+    contrast have no say.
     """
-    scale, noise = config.smoothing_px, field.noise
-    smooth_noise = noise**2 / (4 * np.pi * scale**2)
-    detail_noise = noise**2 / (2 * np.pi * scale**6)
+    scale = config.smoothing_px
+    smooth_noise, detail_noise = (field.noise**2 * gain for gain in _noise_gains(scale))
     contrast = np.maximum(_variance_in_patches(field.smooth, origins, config) - smooth_noise, 0.0)
     detail = np.maximum(_variance_in_patches(field.detail, origins, config) - detail_noise, 0.0)
     ratio = np.sqrt(_divide(contrast, smooth_noise))
     sharpness = scale**2 * np.sqrt(_divide(detail, contrast))
     return ratio, np.where(ratio >= config.min_contrast_to_noise, sharpness, 0.0)
+
+
+def _noise_gains(scale: float) -> tuple[float, float]:
+    """Return the variance of white noise after smoothing, and after the Laplacian on top of it.
+
+    On a fine grid these are ``1/(4π s²)`` and ``1/(2π s⁶)``; on pixels the second is less, by 15 %
+    at a scale of 1.5 px.
+    """
+    reach = 4 * int(np.ceil(scale)) + 2
+    impulse = np.zeros((2 * reach + 1, 2 * reach + 1))
+    impulse[reach, reach] = 1.0
+    smooth = ndimage.gaussian_filter(impulse, scale)
+    return float((smooth**2).sum()), float((ndimage.laplace(smooth) ** 2).sum())
 
 
 def _divide(
