@@ -1,6 +1,7 @@
 """PNG: a single plane, 8 or 16 bit grey. Nothing about channels or sizes can be known from it."""
 
 import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,10 @@ from napari_bio_superposition.imaging.read_config import ReadConfig
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _HEADER: Final = struct.Struct(">8s4x4sIIBB")
+_CHUNK_START: Final = struct.Struct(">I4s")
+_CHECKSUM: Final = struct.Struct(">I")
+_MAX_SAMPLES: Final = 4
+_ALWAYS_FINE_BYTES: Final = 1 << 16
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
 _COLOURS: Final = ("red", "green", "blue")
 
@@ -45,7 +50,9 @@ class _PngPlanes:
         import imagecodecs
 
         with explaining(self.path):
-            decoded: Any = imagecodecs.png_decode(self.path.read_bytes())
+            content = self.path.read_bytes()
+            _check_chunks(content, self.shape[0] * self.shape[1] * np.dtype(self.dtype).itemsize)
+            decoded: Any = imagecodecs.png_decode(content)
             pixels: Plane = decoded if decoded.ndim == 2 else decoded[..., channel]
         if pixels.shape != self.shape or pixels.dtype != np.dtype(self.dtype):
             raise ImageReadError(f"{self.path} is not what its header says. Export it again.")
@@ -78,6 +85,30 @@ def open_stack(path: Path, entry: FieldEntry, config: ReadConfig) -> Stack:
         present=np.ones((len(names), 1), bool),
         channel_names=names,
     )
+
+
+def _check_chunks(content: bytes, grey_bytes: int) -> None:
+    """Refuse what libpng would report on standard error and then decode all the same.
+
+    *grey_bytes* is the size of the plane without colours, filters and interlacing.
+    """
+    limit = _MAX_SAMPLES * 2 * grey_bytes + _ALWAYS_FINE_BYTES
+    decompressor, unpacked = zlib.decompressobj(), 0
+    position, kind = len(_SIGNATURE), b""
+    while kind != b"IEND":
+        length, kind = _CHUNK_START.unpack_from(content, position)
+        end = position + _CHUNK_START.size + length
+        (checksum,) = _CHECKSUM.unpack_from(content, end)
+        if zlib.crc32(content[position + 4 : end]) != checksum:
+            raise ValueError("a part of it has a wrong checksum")
+        if kind == b"IDAT":
+            packed = content[end - length : end]
+            unpacked += len(decompressor.decompress(packed, limit + 1 - unpacked))
+        if unpacked > limit:
+            raise ValueError("it unpacks to more than its header says")
+        position = end + _CHECKSUM.size
+    if not decompressor.eof or unpacked < grey_bytes:
+        raise ValueError("its pixels break off")
 
 
 def _read_header(path: Path) -> _Header:

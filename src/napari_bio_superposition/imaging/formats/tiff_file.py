@@ -160,7 +160,8 @@ def check_storage(tiff: "TiffFile", page: "TiffPage") -> None:
     promised = page.size * bits // 8  # 1 and 12 bit pixels may be packed
     if page.compression != 1:
         promised = (promised - _ALWAYS_FINE_BYTES) // _MAX_COMPRESSION_RATIO
-    if promised > stored:
+    is_short = page.compression != 1 and math.prod(page.chunked) > len(page.dataoffsets)
+    if promised > stored or is_short:
         raise ImageReadError(
             f"{where} promises {page.shape} pixels but holds only {stored} bytes. "
             "The file is damaged; copy or export it again."
