@@ -23,10 +23,10 @@ class CellDeathConfig:
     ball_radius_px: Annotated[int, Range(2, 500, unit="px")] = 25
     """Radius of the ball; it should be larger than a nucleus."""
 
-    n_classes: Annotated[int, Range(2, 5)] = 3
+    n_classes: Annotated[int, Range(2, 4)] = 3
     """Classes of multi-Otsu; the dead are those above the uppermost threshold."""
 
-    n_bins: Annotated[int, Range(16, 1024)] = 256
+    n_bins: Annotated[int, Range(16, 512)] = 256
     """Bins of the histogram that multi-Otsu sees."""
 
     top_quantile: Annotated[float, Range(0.9, 1)] = 0.9999
