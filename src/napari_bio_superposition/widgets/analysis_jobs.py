@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.types import FloatArray
 from napari_bio_superposition.widgets.geometry import Geometry
-from napari_bio_superposition.widgets.preload import preload_torch
+from napari_bio_superposition.widgets.preload import gentle_imports
 from napari_bio_superposition.widgets.sources import SourcePixels
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ def analyze_source(
         Networks of an earlier run with the same choice of models and device.
     """
     yield _STARTING
-    preload_torch()
-    from napari_bio_superposition.workflows.analyze import analyze_image
-    from napari_bio_superposition.workflows.loading import load_models
+    with gentle_imports():
+        from napari_bio_superposition.workflows.analyze import analyze_image
+        from napari_bio_superposition.workflows.loading import load_models
 
     yield _STARTING
     image = pixels.build_image({role: name for role, name in config.roles.items() if name})
@@ -79,14 +79,14 @@ def load_result(pixels: SourcePixels, folder: Path) -> Job[FinishedAnalysis]:
         Where the folder holds no result, or one of another image.
     """
     yield _STARTING
-    preload_torch()
-    from napari_bio_superposition.workflows.analyze import restore_tokens
-    from napari_bio_superposition.workflows.loading import load_models
-    from napari_bio_superposition.workflows.result_folder import (
-        load_analysis,
-        read_result,
-        saved_config,
-    )
+    with gentle_imports():
+        from napari_bio_superposition.workflows.analyze import restore_tokens
+        from napari_bio_superposition.workflows.loading import load_models
+        from napari_bio_superposition.workflows.result_folder import (
+            load_analysis,
+            read_result,
+            saved_config,
+        )
 
     yield Progress("Reading the result")
     config = saved_config(read_result(folder))
@@ -108,7 +108,7 @@ def save_result(finished: FinishedAnalysis, folder: Path) -> Job[Path]:
 def find_devices() -> Job[tuple[str, ...]]:
     """Return the compute devices of this machine; torch is imported on the way."""
     yield Progress("Looking for devices")
-    preload_torch()
-    from napari_bio_superposition.models.device import list_devices
+    with gentle_imports():
+        from napari_bio_superposition.models.device import list_devices
 
-    return list_devices()
+        return list_devices()
