@@ -72,7 +72,7 @@ def test_stem(name: str, stem: str) -> None:
 
 def test_ids_hold_nothing_that_separates() -> None:
     assert clean_id("a b/c:d\\e\tf") == "a_b_c_d_e_f"
-    assert clean_id(" / ") == "image"
+    assert clean_id(" / ") == clean_id("..") == "image"
     assert clean_id("µ-Platte.1") == "µ-Platte.1"
 
 

@@ -1,10 +1,12 @@
 """Reading images end to end: real ones, names and roles, and one clear error for bad input."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import tifffile
 
@@ -86,6 +88,25 @@ def test_paths_that_do_not_exist(tmp_path: Path, missing: str) -> None:
     tifffile.imwrite(tmp_path / "x.tif", np.zeros((9, 9)))
     with pytest.raises(ImageReadError):
         read_image(tmp_path / missing)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
+def test_a_file_that_may_not_be_read(path: Path) -> None:
+    path.chmod(0)
+    with pytest.raises(ImageReadError, match="may not be read by this user"):
+        read_image(path)
+
+
+def test_no_file_stays_open(path: Path) -> None:
+    this = psutil.Process()
+    before = len(this.open_files())
+    image = read_image(path)
+    image.pixels.compute()
+    damaged = path.with_name("b.tif")
+    damaged.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(ImageReadError):
+        read_image(damaged)
+    assert len(this.open_files()) == before
 
 
 def test_float_and_8_bit_images(tmp_path: Path) -> None:

@@ -273,5 +273,5 @@ def propose_id(path: Path, entry: FieldEntry | None) -> str:
     """Return the id of an image as long as no other one shares it."""
     if entry is not None and entry.identity:
         return clean_id(entry.identity)
-    stem = stem_of(path if path.name else path.resolve())
+    stem = stem_of(path if path.name not in ("", "..") else path.resolve())
     return clean_id(f"{stem}_{entry.key}" if entry is not None and entry.key else stem)

@@ -66,8 +66,8 @@ def stem_of(path: PurePath) -> str:
 
 
 def clean_id(text: str) -> str:
-    """Return *text* as part of an id: nothing that separates paths or parts of a patch's id."""
-    return _UNSAFE.sub("_", text).strip("_") or "image"
+    """Return *text* as an id, which is also a file name: no separators, no dots at the ends."""
+    return _UNSAFE.sub("_", text).strip("._") or "image"
 
 
 def natural_key(path: PurePath) -> tuple[tuple[tuple[int, int, str], ...], str]:

@@ -164,6 +164,14 @@ def test_colour_images(tmp_path: Path, planarconfig: str, ome: bool) -> None:
     np.testing.assert_array_equal(image.pixels.compute(), np.moveaxis(colour, -1, 0))
 
 
+def test_samples_that_are_no_colours_are_channels(tmp_path: Path) -> None:
+    pixels = np.arange(SIDE * SIDE * 5, dtype=np.uint16).reshape(SIDE, SIDE, 5)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", planarconfig="contig")
+    image = read_image(tmp_path / "a.tif")
+    assert image.channel_names[4] == "channel 5"
+    np.testing.assert_array_equal(image.pixels.compute(), np.moveaxis(pixels, -1, 0))
+
+
 def test_several_series_have_to_be_chosen(tmp_path: Path) -> None:
     path = tmp_path / "a.ome.tif"
     with tifffile.TiffWriter(path, ome=True) as tiff:
