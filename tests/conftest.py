@@ -30,7 +30,7 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from napari_bio_superposition.models.card import ModelCard
     from napari_bio_superposition.models.checkpoint import save_model
-    from napari_bio_superposition.models.encoder import Encoder, EncoderConfig
+    from napari_bio_superposition.models.encoder import EncoderConfig, create_network
     from napari_bio_superposition.models.feature_model import FeatureModel
     from napari_bio_superposition.models.sae import GatedSAE
 
@@ -44,10 +44,11 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         n_latents=12,
         licence="CC0-1.0",
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        encoder = Encoder(EncoderConfig(n_channels=3, width=16, blocks=(1, 1, 1, 2)))
-        sae = GatedSAE(16, 12)
+    rng = torch.Generator().manual_seed(0)
+    config = EncoderConfig(n_channels=3, width=16, blocks=(1, 1, 1, 2))
+    encoder = create_network(config, rng=rng).encoder
+    sae = GatedSAE.create(16, 12, rng=rng)
+    sae.W_mag.data.mul_(25)
     for network in (encoder, sae):
         network.requires_grad_(False).eval()
     model = FeatureModel(card, encoder, sae, torch.zeros(16))

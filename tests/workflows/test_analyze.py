@@ -78,6 +78,7 @@ def test_an_overlay_averages_to_the_pooled_feature(
     assert analysis.table is not None
     latent = int(np.argmax(np.asarray(analysis.table.to_df()).mean(axis=0)))
     drawn = overlay(analysis, models, latent)
+    assert np.nanmax(drawn) > 0
     assert drawn.shape == analysis.image.shape
     for row, (y, x) in enumerate(analysis.patches.origins[analysis.patches.accepted]):
         pooled = analysis.table.to_df().iloc[row, latent]

@@ -105,7 +105,8 @@ def _find_examples(
     study: Study, table: AnnData, ranking: pd.DataFrame, config: DemoConfig
 ) -> Job[dict[str, list[FeatureExample]]]:
     models = yield from load_models(config)
-    features = [name for rows in ranking.values() for name in rows.index[: config.n_shown_features]]
+    higher = ranking[ranking["auroc"] > 0.5]
+    features = higher.groupby("class").head(config.n_shown_features)["feature"]
     images = {}
     for field in study:
         images[field.image.id] = assign_roles(field.image, config, models.features.card)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from napari_bio_superposition.core.config import Range
+from napari_bio_superposition.imaging.cell_death_config import CellDeathConfig
 from napari_bio_superposition.imaging.simulation_config import SimulationConfig
 from napari_bio_superposition.manifold.embedding_config import EmbeddingConfig
 from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
@@ -24,12 +25,20 @@ def _small_study() -> SimulationConfig:
     return SimulationConfig(n_plates=2, wells_per_class=2, fields_per_well=1, side_px=640)
 
 
+def _death_in_sparse_fields() -> CellDeathConfig:
+    """Return settings that rate most patches: simulated nuclei cover a fifth of a field."""
+    return CellDeathConfig(min_nuclear_fraction=0.1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig(AnalyzeConfig):
     """The main job on a small simulated study; the analysis is set as in the command analyze."""
 
     study: SimulationConfig = field(default_factory=_small_study)
     """The simulated study."""
+
+    death: CellDeathConfig = field(default_factory=_death_in_sparse_fields)
+    """How dead nuclear area is told from living."""
 
     embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
     """How patches become points of a map."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
@@ -85,7 +86,7 @@ def _fields_section(study: Study) -> Section:
         genotype = field.image.acquisition.genotype or field.cells["genotype"].iloc[0]
         if genotype not in shown:
             shown[genotype] = (composite(field.image)[:384, :384], field.labels[:384, :384])
-    figure = draw_fields(shown)
+    figure = draw_fields(dict(sorted(shown.items())))
     caption = (
         "One corner of a field for each genotype: mitochondria red, lysosomes green, nuclei blue, "
         "death dye white; true outlines of nuclei in yellow."
@@ -159,9 +160,9 @@ def _feature_sections(
 def _draw_feature(
     table: AnnData, genotype: str, name: str, examples: Sequence[FeatureExample]
 ) -> Picture:
-    figure = draw_examples(
-        [(one.picture, one.activation) for one in examples], fixed_scale(table, name)[1]
-    )
+    shown_top = max(float(np.nanmax(one.activation)) for one in examples)
+    top = min(fixed_scale(table, name)[1], shown_top) or 1.0
+    figure = draw_examples([(one.picture, one.activation) for one in examples], top)
     return Picture(f"{genotype}_{name}", figure, _EXAMPLES_CAPTION, title=name)
 
 

@@ -10,7 +10,7 @@ from napari_bio_superposition.core.errors import ModelError
 from napari_bio_superposition.core.keys import Keys, latent_of
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.types import FloatArray, MultichannelImage
-from napari_bio_superposition.features.overlays import assemble_overlay, composite
+from napari_bio_superposition.features.overlays import assemble_overlay, choose_colours, composite
 from napari_bio_superposition.models.inference import encode_patches, latent_maps
 from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
 from napari_bio_superposition.workflows.analyze import adapt_to_card, cut_patches
@@ -23,7 +23,7 @@ class FeatureExample:
 
     patch_id: str
     picture: FloatArray
-    """Composite ``(side, side, 3)`` in ``[0, 1]``."""
+    """Composite of what the model sees, ``(side, side, 3)`` in ``[0, 1]``."""
     activation: FloatArray
     """``(side, side)``, on the scale of the table."""
 
@@ -87,5 +87,6 @@ def _draw_example(
     side = patches.side
     activation = assemble_overlay(maps, np.zeros((1, 2), np.int64), side, (side, side))
     y, x = (int(value) for value in patches.origins[index])
-    picture = composite(image)[y : y + side, x : x + side]
+    colours = {role: c for role, c in choose_colours(image).items() if role in card.channel_roles}
+    picture = composite(image, colours)[y : y + side, x : x + side]
     return FeatureExample(patches.ids[index], picture, activation)

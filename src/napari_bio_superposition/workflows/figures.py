@@ -43,7 +43,7 @@ def draw_fields(pictures: Mapping[str, tuple[FloatArray, LabelImage | None]]) ->
     for axis, (title, (picture, labels)) in zip(axes, pictures.items(), strict=True):
         shown = picture.copy()
         if labels is not None:
-            shown[find_boundaries(labels, mode="inner")] = _OUTLINE  # type: ignore[no-untyped-call]
+            shown[find_boundaries(labels, mode="inner")] = _OUTLINE
         axis.imshow(shown, interpolation="nearest")
         axis.set_title(title, fontsize=10)
         axis.set_axis_off()

@@ -105,13 +105,14 @@ def _render_section(section: Section, folder: Path) -> dict[str, object]:
     }
 
 
-def _render_picture(picture: Picture, folder: Path) -> dict[str, str]:
+def _render_picture(picture: Picture, folder: Path) -> dict[str, object]:
     png = picture.as_png()
     with replaced_file(folder / f"{picture.name}.png") as part:
         part.write_bytes(png)
     return {
         "title": picture.title,
         "caption": picture.caption,
+        "width": round(96 * picture.figure.get_size_inches()[0]),
         "png": base64.b64encode(png).decode("ascii"),
     }
 
