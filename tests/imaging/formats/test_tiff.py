@@ -309,6 +309,19 @@ def test_impossible_descriptions(tmp_path: Path, pixels_xml: str, message: str) 
         read_image(path)
 
 
+def test_a_description_that_repeats_itself_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "b.tif").write_bytes(b"")
+    (tmp_path / "c.tif").write_bytes(b"")
+    blocks = "".join(
+        f'<TiffData><UUID FileName="{name}.tif">{name}</UUID></TiffData>' for name in "bcbc"
+    )
+    sizes = SIZES.replace('SizeT="1"', 'SizeT="200000"')
+    planes = np.ones((1, SIDE, SIDE), np.uint16)
+    path = write_with_ome(tmp_path / "a.tif", planes, f"{sizes}>{blocks}")
+    with pytest.raises(ImageReadError, match="again and again"):
+        read_image(path, config=ReadConfig(time=0))
+
+
 def test_an_xml_bomb_is_refused(tmp_path: Path) -> None:
     bomb = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><OME>&b;</OME>'
     tifffile.imwrite(tmp_path / "a.tif", np.ones((SIDE, SIDE), np.uint16), description=bomb,

@@ -6,10 +6,14 @@ numbers in the description.
 
 import math
 from pathlib import Path
+from typing import Final
 
 from napari_bio_superposition.core.errors import ImageReadError
 from napari_bio_superposition.imaging.formats.ome_xml import OmeDescription, OmeImage, TiffBlock
 from napari_bio_superposition.imaging.formats.tiff_file import PlaneLocation
+
+_MAX_STEPS: Final = 2_000_000
+"""A description may name a plane twice (the later one counts), but not for minutes."""
 
 
 def is_ome(description: str) -> bool:
@@ -36,6 +40,7 @@ def locate_planes(
     """
     n_channels, n_planes, _ = image.size_czt
     located: list[list[PlaneLocation | None]] = [[None] * n_planes for _ in range(n_channels)]
+    n_steps = 0
     for block in image.blocks or (TiffBlock(page=0, first=(0, 0, 0), n_pages=None),):
         file = _find_file(path, description, image, block)
         start = _plane_number(image, block.first)
@@ -45,6 +50,11 @@ def locate_planes(
             n_pages = min(n_pages, n_own_pages - block.page)
         elif not file.exists():
             continue
+        n_steps += max(n_pages, 0)
+        if n_steps > _MAX_STEPS:
+            raise ImageReadError(
+                f"The OME description of {path} places its planes again and again. Export it again."
+            )
         for step in range(n_pages):
             channel, plane, at_time = _split_number(image, start + step)
             if at_time == time:
