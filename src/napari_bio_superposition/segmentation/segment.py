@@ -153,9 +153,7 @@ def _rescaled(plane: FloatArray, scale: float) -> FloatArray:
     from skimage.transform import resize
 
     shape = tuple(max(1, round(size * scale)) for size in plane.shape)
-    resized: FloatArray = resize(  # type: ignore[no-untyped-call]
-        plane, shape, order=1, anti_aliasing=scale < 1
-    )
+    resized: FloatArray = resize(plane, shape, order=1, anti_aliasing=scale < 1)
     return resized.astype(np.float32, copy=False)
 
 

@@ -32,7 +32,7 @@ def watershed_nuclei(
     smooth = ndimage.gaussian_filter(plane, smoothing_px) if smoothing_px else plane
     if smooth.min() == smooth.max():
         return np.zeros(plane.shape, np.int32)
-    threshold = threshold_otsu(smooth)  # type: ignore[no-untyped-call]
+    threshold = threshold_otsu(smooth)
     foreground = ndimage.binary_fill_holes(smooth > threshold)
     return split_touching(foreground, split_depth_px=split_depth_px)
 
@@ -60,7 +60,7 @@ def split_touching(foreground: BoolArray, *, split_depth_px: float) -> LabelImag
     # Beyond the image there is no background: a nucleus cut by the border keeps its width.
     distance = ndimage.distance_transform_edt(foreground).astype(np.float32)
     seeds = _deep_maxima(distance, depth=split_depth_px)
-    labels: LabelImage = watershed(-distance, seeds, mask=foreground)  # type: ignore[no-untyped-call]
+    labels: LabelImage = watershed(-distance, seeds, mask=foreground)
     return labels.astype(np.int32, copy=False)
 
 
@@ -73,8 +73,8 @@ def _deep_maxima(distance: FloatArray, *, depth: float) -> LabelImage:
     from skimage.morphology import local_maxima, reconstruction
 
     lowered = np.where(distance > 0, np.maximum(distance - depth, 1e-3), 0)
-    filled = reconstruction(lowered, distance)  # type: ignore[no-untyped-call]
-    maxima = local_maxima(filled)  # type: ignore[no-untyped-call]
+    filled = reconstruction(lowered, distance)
+    maxima = local_maxima(filled)
     labels, _ = ndimage.label(maxima, structure=np.ones((3, 3)))
     seeds: LabelImage = labels
     return seeds
