@@ -48,8 +48,9 @@ class KeyQueue:
 
     def push(self, keys: Tensor, labels: Tensor) -> None:
         """Append keys ``(B, width)`` with labels ``(B,)``; drop the oldest beyond the capacity."""
-        self.keys = torch.cat([self.keys, keys.detach().half()])[-self.capacity :]
-        self.labels = torch.cat([self.labels, labels])[-self.capacity :]
+        surplus = max(0, len(self.keys) + len(keys) - self.capacity)
+        self.keys = torch.cat([self.keys, keys.detach().half()])[surplus:]
+        self.labels = torch.cat([self.labels, labels])[surplus:]
 
     def pool(self, keys: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the given keys with those of the queue behind them, and all labels."""

@@ -158,12 +158,11 @@ def latent_maps(model: FeatureModel, tokens: TokenCache, latents: Sequence[int])
         )
     jump = model.sae.jump(torch.as_tensor(latents, dtype=torch.int64, device=model.device))
     maps = np.empty((len(latents), len(tokens), *tokens.map_shape), np.float32)
-    flat = maps.reshape(len(latents), len(tokens), -1)
     for patch, (unit, norms) in enumerate(zip(tokens.unit, tokens.norms, strict=True)):
         activations = jump.activate(torch.from_numpy(unit).to(model.device).float())
         if model.card.norm_restored:
             activations *= torch.from_numpy(norms).to(model.device)[:, None]
-        flat[:, patch] = activations.T.cpu().numpy()
+        maps[:, patch] = activations.T.reshape(-1, *tokens.map_shape).cpu().numpy()
     return maps
 
 

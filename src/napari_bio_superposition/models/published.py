@@ -1,6 +1,7 @@
 """Reading checkpoints in the layout of the paper's authors. Nothing of our own layout."""
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from napari_bio_superposition.models.feature_model import FeatureModel
 _NESTING = ("model_q", "state_dict", "model", "sae", "sae_state_dict", "model_state_dict")
 _WRAPPERS = ("module.", "_orig_mod.", "sae.")
 _SAE_NAMES = ("W_mag", "b_mag", "b_gate", "W_dec", "b_dec")
+_TRUNK = ("stem", "stage2", "stage3", "stage4", "stage5", "refine")
+"""The published encoder registers its stages twice: by these names, and in a list ``trunk``."""
 
 
 def import_published(encoder_state: Path, sae_state: Path, card: ModelCard) -> FeatureModel:
@@ -61,7 +64,9 @@ def import_published(encoder_state: Path, sae_state: Path, card: ModelCard) -> F
 def _read_state(path: Path) -> dict[str, Tensor]:
     """Load tensors only: `weights_only` refuses to run code that a file may carry."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of old protocols before it refuses
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ModelError(f"There is no checkpoint {path}. Check the path.") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
@@ -92,13 +97,22 @@ def _unwrap(name: str) -> str:
 
 
 def _select(state: dict[str, Tensor], prefix: str, path: Path) -> dict[str, Tensor]:
-    chosen = {name: tensor for name, tensor in state.items() if name.startswith(prefix)}
+    chosen = {
+        _name_stage(name): tensor for name, tensor in state.items() if name.startswith(prefix)
+    }
     if not chosen:
         raise ModelError(
             f"{path} holds no tensor named {prefix}*; it holds {list_choices(sorted(state)[:8])}. "
             "Give the state dict of the query network (`model_q`)."
         )
     return chosen
+
+
+def _name_stage(name: str) -> str:
+    """Return the stage's own name of an entry of ``trunk``; of two aliases the later one counts."""
+    for index, stage in enumerate(_TRUNK):
+        name = name.replace(f"encoder.trunk.{index}.", f"encoder.{stage}.")
+    return name
 
 
 def _first_line(error: Exception) -> str:

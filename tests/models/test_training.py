@@ -1,0 +1,204 @@
+"""Contrastive and SAE training on planted classes and tokens; batches, queue, schedules by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from napari_bio_superposition.core.errors import ModelError
+from napari_bio_superposition.core.progress import run
+from napari_bio_superposition.models.contrastive import (
+    KeyQueue,
+    crop_randomly,
+    follow,
+    rotate_randomly,
+    supervised_contrastive_loss,
+)
+from napari_bio_superposition.models.encoder import EncoderConfig
+from napari_bio_superposition.models.optimization import torch_generator, warmup_cosine
+from napari_bio_superposition.models.sae_training import compute_mean_token, train_sae
+from napari_bio_superposition.models.tokens import scale_tokens
+from napari_bio_superposition.models.training import balanced_batches, train_encoder
+from napari_bio_superposition.models.training_config import (
+    ContrastiveConfig,
+    NormalizationConfig,
+    SaeConfig,
+)
+
+SHAPE = EncoderConfig(n_channels=1, width=16, blocks=(1, 1, 1, 1))
+SHORT = ContrastiveConfig(
+    n_epochs=3, batch_size=8, warmup_epochs=1, queue_size=64, key_momentum=0.9
+)
+
+
+@pytest.fixture
+def textures(rng):
+    """Return 96 patches of fine or coarse noise, ``(96, 1, 32, 32)``, and which it is."""
+    fine = rng.random((48, 1, 32, 32))
+    coarse = rng.random((48, 1, 8, 8)).repeat(4, axis=2).repeat(4, axis=3)
+    classes = np.repeat([0, 1], 48)
+    return np.concatenate([fine, coarse]).astype(np.float32), classes
+
+
+def test_the_contrastive_loss_by_hand():
+    queries = torch.tensor([[1.0, 0.0]])
+    keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    loss = supervised_contrastive_loss(
+        queries, keys, torch.tensor([0]), torch.tensor([0, 1, 0]), temperature=0.5
+    )
+    total = math.log(math.exp(2) + 1 + math.exp(-2))
+    assert loss.item() == pytest.approx(total - (2 - 2) / 2, rel=1e-6)
+
+
+def test_a_query_without_a_key_of_its_class_contributes_nothing():
+    one = torch.ones(1, 1)
+    assert not supervised_contrastive_loss(one, one, torch.tensor([0]), torch.tensor([1]))
+
+
+def test_the_queue_drops_the_oldest_keys():
+    queue = KeyQueue(3, 1, device=torch.device("cpu"))
+    for value in range(5):
+        queue.push(torch.full((1, 1), float(value)), torch.tensor([value]))
+    assert queue.labels.tolist() == [2, 3, 4]
+    keys, labels = queue.pool(torch.ones(1, 1), torch.tensor([9]))
+    assert keys.flatten().tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert labels.tolist() == [9, 2, 3, 4]
+    assert queue.keys.dtype == torch.float16
+
+
+def test_an_empty_queue_holds_nothing():
+    queue = KeyQueue(0, 2, device=torch.device("cpu"))
+    queue.push(torch.ones(4, 2), torch.arange(4))
+    assert len(queue.pool(torch.ones(3, 2), torch.arange(3))[0]) == 3
+
+
+def test_the_key_network_follows_slowly():
+    key, query = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    with torch.no_grad():
+        key.weight.fill_(0.0)
+        query.weight.fill_(1.0)
+    follow(key, query, momentum=0.9)
+    assert key.weight.item() == pytest.approx(0.1)
+
+
+def test_views_are_rotations_and_windows():
+    patches = torch.arange(36.0).reshape(1, 1, 6, 6)
+    chance = torch.Generator().manual_seed(0)
+    turns = {tuple(rotate_randomly(patches, rng=chance).flatten().tolist()) for _ in range(60)}
+    expected = {tuple(torch.rot90(patches, k, (2, 3)).flatten().tolist()) for k in range(4)}
+    assert turns == expected
+    corners = {crop_randomly(patches, 4, rng=chance)[0, 0, 0, 0].item() for _ in range(120)}
+    assert corners == {0.0, 1.0, 2.0, 6.0, 7.0, 8.0, 12.0, 13.0, 14.0}
+
+
+def test_batches_are_balanced_and_use_no_patch_twice(rng):
+    classes = np.array([0] * 10 + [1] * 5 + [2] * 30)
+    batches = balanced_batches(classes, 7, rng=rng)
+    assert [np.bincount(classes[batch]).tolist() for batch in batches] == [[3, 2, 2]] * 2
+    used = np.concatenate(batches)
+    assert len(np.unique(used)) == len(used)
+
+
+def test_a_batch_that_cannot_be_filled_says_which_can(rng):
+    with pytest.raises(ModelError, match="from 2 to 6"):
+        balanced_batches(np.array([0, 0, 0, 1, 1, 1, 1]), 8, rng=rng)
+    with pytest.raises(ModelError, match="from 3 to"):
+        balanced_batches(np.array([0, 1, 2]), 2, rng=rng)
+
+
+def test_the_learning_rate_rises_and_falls():
+    rates = [warmup_cosine(step, 12, n_warmup=4) for step in range(13)]
+    assert rates[:5] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
+    assert rates[8] == pytest.approx(0.5)
+    assert rates[12] == pytest.approx(0.0)
+
+
+def test_planted_classes_are_pulled_apart(textures):
+    pixels, classes = textures
+    config = ContrastiveConfig(
+        n_epochs=8, batch_size=16, warmup_epochs=1, queue_size=64, key_momentum=0.9
+    )
+    job = train_encoder(pixels, classes, SHAPE, config, rng=np.random.default_rng(1))
+    trained = run(job)
+    assert trained.losses[-6:].mean() < math.log(80) - 0.4  # log 80 - log 2 = 3.7 is the optimum
+    kernel = trained.network.encoder.stage5.blocks[0].c1.weight
+    torch.testing.assert_close(kernel.flatten(1).norm(dim=1), torch.ones(16))
+    with torch.no_grad():
+        unit = trained.network(torch.from_numpy(pixels - 0.5) * 3)
+    centres = torch.stack([unit[classes == c].mean(0) for c in (0, 1)])
+    assert ((unit @ centres.T).argmax(1).numpy() == classes).mean() > 0.95
+
+
+def test_the_same_generator_gives_the_same_encoder(textures):
+    runs = [
+        run(train_encoder(*textures, SHAPE, SHORT, rng=np.random.default_rng(5))) for _ in range(2)
+    ]
+    np.testing.assert_array_equal(runs[0].losses, runs[1].losses)
+    other = run(train_encoder(*textures, SHAPE, SHORT, rng=np.random.default_rng(6)))
+    assert not np.array_equal(runs[0].losses, other.losses)
+
+
+def test_training_reports_every_step_and_can_be_closed(textures):
+    job = train_encoder(*textures, SHAPE, SHORT, rng=np.random.default_rng(5))
+    first = next(job)
+    assert (first.done, first.total, first.unit) == (1, 36, "steps")
+    assert first.notice.startswith("loss ")
+    job.close()
+
+
+def test_a_diverging_loss_is_an_error(textures):
+    pixels, classes = textures
+    broken = np.where(pixels > 0.999, np.nan, pixels).astype(np.float32)
+    with pytest.raises(ModelError, match="learning rate"):
+        run(train_encoder(broken, classes, SHAPE, SHORT, rng=np.random.default_rng(5)))
+
+
+def test_the_mean_token_is_that_of_all_patches(tiny_model, tiny_patches):
+    normalization = NormalizationConfig()
+    job = compute_mean_token(
+        tiny_model.encoder, tiny_patches, normalization, tap="stage5_out", batch_size=3
+    )
+    mean = run(job)
+    tokens = scale_tokens(tiny_model.feature_map(torch.from_numpy(tiny_patches)))
+    torch.testing.assert_close(mean, tokens.mean((0, 1)), atol=1e-5, rtol=1e-4)
+
+
+def test_an_sae_is_trained_with_the_centre_that_it_keeps(tiny_model, tiny_patches):
+    config = SaeConfig(
+        n_latents=32,
+        sparsity=0.05,
+        tokens_per_patch=128,
+        n_epochs=30,
+        batch_tokens=128,
+        learning_rate=3e-3,
+        warmup_steps=10,
+    )
+    job = train_sae(
+        tiny_model.encoder,
+        tiny_patches,
+        config,
+        NormalizationConfig(),
+        rng=np.random.default_rng(0),
+    )
+    trained = run(job)
+    assert trained.mean_token.shape == (16,)
+    assert trained.losses[-10:].mean() < 0.5 * trained.losses[:10].mean()
+    torch.testing.assert_close(trained.sae.W_dec.norm(dim=1), torch.ones(32))
+    none = run(
+        train_sae(
+            tiny_model.encoder,
+            tiny_patches,
+            SaeConfig(n_latents=8, centring="image", n_epochs=1),
+            NormalizationConfig(),
+            rng=np.random.default_rng(0),
+        )
+    )
+    assert none.mean_token is None
+
+
+def test_torch_chance_comes_from_numpy_chance():
+    draws = [
+        torch.rand(1, generator=torch_generator(np.random.default_rng(s))).item() for s in (1, 1, 2)
+    ]
+    assert draws[0] == draws[1] != draws[2]
