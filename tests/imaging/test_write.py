@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_bio_superposition.core.errors import BioSuperpositionError, ChannelError
+from napari_bio_superposition.core.errors import BioSuperpositionError, ChannelError, OutputError
 from napari_bio_superposition.imaging.write import ImageWriteError, write_image, write_labels
 
 
@@ -94,5 +94,5 @@ def test_failure_leaves_the_older_file(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_file_in_place_of_the_folder_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ImageWriteError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         write_labels(np.ones((4, 4), np.int32), tmp_path / "file" / "a.tif")

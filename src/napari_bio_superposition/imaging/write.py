@@ -1,20 +1,19 @@
 """Writing label images and multichannel images as TIFF, whole or not at all. No reading."""
 
-import contextlib
 import hashlib
-import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from napari_bio_superposition.core.errors import (
-    BioSuperpositionError,
     ChannelError,
+    OutputError,
     list_choices,
 )
+from napari_bio_superposition.core.files import replaced_file
 from napari_bio_superposition.core.types import LabelImage
 
 _UM_PER_CM = 1e4
@@ -24,8 +23,8 @@ _INT32_MAX = np.iinfo(np.int32).max
 _OME_DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 
 
-class ImageWriteError(BioSuperpositionError):
-    """An image cannot be written: the folder, its permissions, or the values do not allow it."""
+class ImageWriteError(OutputError):
+    """An array cannot be written as an image: its shape, type or values do not allow it."""
 
 
 def write_labels(
@@ -63,7 +62,7 @@ def write_labels(
             f"Labels run from {array.min()} to {array.max()}, outside 0 to {_INT32_MAX}. "
             "Renumber them first."
         )
-    with _replacing(Path(path)) as temporary:
+    with replaced_file(Path(path)) as temporary:
         _write_tiff(
             temporary, array.astype(np.int32), _resolution(pixel_size_um), metadata={"axes": "YX"}
         )
@@ -124,7 +123,7 @@ def write_image(
     if pixel_size_um is not None:
         metadata |= dict.fromkeys(("PhysicalSizeX", "PhysicalSizeY"), float(pixel_size_um))
         metadata |= dict.fromkeys(("PhysicalSizeXUnit", "PhysicalSizeYUnit"), "µm")
-    with _replacing(Path(path)) as temporary:
+    with replaced_file(Path(path)) as temporary:
         _write_tiff(temporary, array, _resolution(pixel_size_um), metadata=metadata, ome=True)
     return Path(path)
 
@@ -170,23 +169,3 @@ def _content_uuid(array: Any, channel_names: Sequence[str]) -> str:
     digest = hashlib.sha256(repr((array.shape, array.dtype.str, tuple(channel_names))).encode())
     digest.update(array.data)
     return str(uuid.uuid5(uuid.NAMESPACE_OID, digest.hexdigest()))
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary file beside *path*; rename it on success, remove it otherwise."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise ImageWriteError(
-            f"{path} cannot be written: {error.strerror or error}. "
-            "Choose a folder with free space that you may write to."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):  # where the folder itself does not exist
-            temporary.unlink(missing_ok=True)

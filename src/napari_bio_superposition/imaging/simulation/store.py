@@ -1,10 +1,8 @@
 """Writing a simulated study: images, truth, table, RNA; resumable, nothing half written."""
 
-import contextlib
 import dataclasses
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from napari_bio_superposition.core.errors import ImageReadError
+from napari_bio_superposition.core.files import replaced_file
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.provenance import hash_config, package_versions
 from napari_bio_superposition.imaging.simulation.camera import CHANNELS
 from napari_bio_superposition.imaging.simulation.field import SimulatedField
 from napari_bio_superposition.imaging.simulation.study import Study
-from napari_bio_superposition.imaging.write import ImageWriteError, write_image, write_labels
+from napari_bio_superposition.imaging.write import write_image, write_labels
 
 _README: Final = """\
 SYNTHETIC DATA - not measured on any organism.
@@ -94,7 +93,7 @@ def write_study(study: Study, out: str | Path) -> Job[StudyFolder]:
     ------
     ImageReadError
         Where the folder holds a different study.
-    ImageWriteError
+    OutputError
         Where a file cannot be written.
     """
     folder = StudyFolder(Path(out))
@@ -160,23 +159,5 @@ def _write_field(field: SimulatedField, folder: StudyFolder) -> None:
 
 
 def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    with _replacing(path) as temporary:
+    with replaced_file(path) as temporary:
         write(temporary)
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name with the same ending; rename it on success, remove it otherwise."""
-    temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise ImageWriteError(
-            f"{path} cannot be written: {error.strerror or error}. "
-            "Choose a folder with free space that you may write to."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):  # where the folder itself does not exist
-            temporary.unlink(missing_ok=True)
