@@ -73,7 +73,7 @@ def test_roles_are_guessed_and_results_lie_on_the_image(
     desk.run()
     assert desk.widget.run_bar.message.tone == "good", desk.widget.run_bar.message.text
     first, results = desk.viewer.layers[0], list(desk.viewer.layers)[images:]
-    assert {layer.name.split(" · ")[-1] for layer in results} == {"nuclei", "patches", Keys.DEATH}
+    assert {layer.name.split(" · ")[-1] for layer in results} == {"nuclei", "patches", "dead area"}
     for layer in results:
         assert layer.name.startswith(small_field.id)
         np.testing.assert_allclose(layer.scale, first.scale)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_bio_superposition.workflows.analyze import ImageAnalysis
     from napari_bio_superposition.workflows.loading import LoadedModels
 
-_STARTING = Progress("Starting")
+_STARTING = Progress("Loading libraries")
 
 
 @dataclass(frozen=True, eq=False)

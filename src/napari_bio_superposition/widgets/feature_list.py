@@ -24,9 +24,15 @@ from napari_bio_superposition.widgets.overlays import ScaleMode
 from napari_bio_superposition.widgets.swatch import make_swatch
 
 _SCALES: tuple[tuple[ScaleMode, str], ...] = (
-    ("fixed", "One fixed scale per feature"),
-    ("image", "Scale of this image"),
+    ("fixed", "Fixed scale"),
+    ("image", "Image scale"),
 )
+
+_SCALE_TOOL_TIP = (
+    "Fixed scale: equal colours mean equal activations, in all images shown here.\n"
+    "Image scale: each overlay uses its whole colour range for this image."
+)
+_COLUMN_WIDTH_PX = 52
 
 
 class FeatureList(QWidget):
@@ -53,6 +59,7 @@ class FeatureList(QWidget):
         self.table = self._make_table()
         self.scale_box = CalmComboBox()
         self.scale_box.addItems([text for _, text in _SCALES])
+        self.scale_box.setToolTip(_SCALE_TOOL_TIP)
         self.opacity_slider = QSlider(Qt.Orientation.Horizontal)
         self.opacity_slider.setRange(0, 100)
         self.hide_button = QPushButton("Hide all")
@@ -67,10 +74,9 @@ class FeatureList(QWidget):
         table.setSortingEnabled(True)
         table.sortByColumn(MEAN, Qt.SortOrder.DescendingOrder)
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        table.setAlternatingRowColors(True)
         table.setShowGrid(False)
         table.setWordWrap(False)
-        table.setIconSize(QSize(28, 10))
+        table.setIconSize(QSize(14, 10))
         table.setMinimumHeight(140)
         rows, header = table.verticalHeader(), table.horizontalHeader()
         if rows is not None and header is not None:  # Qt's stubs allow for none
@@ -79,7 +85,7 @@ class FeatureList(QWidget):
             header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
             header.setSectionResizeMode(FEATURE, QHeaderView.ResizeMode.Stretch)
         for column in range(1, self.model.columnCount()):
-            table.setColumnWidth(column, 62)
+            table.setColumnWidth(column, _COLUMN_WIDTH_PX)
         return table
 
     def _lay_out(self) -> None:

@@ -117,6 +117,8 @@ class FeatureTableModel(QAbstractTableModel):
 
     @override
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
+        if not index.isValid():
+            return Qt.ItemFlag.NoItemFlags
         flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
         if index.column() == FEATURE:
             flags |= Qt.ItemFlag.ItemIsUserCheckable

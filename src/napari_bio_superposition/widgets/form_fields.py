@@ -210,7 +210,7 @@ class _OptionalEditor(FieldEditor):
         self._switch = QCheckBox()
         self._switch.setAccessibleName("Set by hand")
         self._off_label = QLabel("automatic")
-        self._off_label.setEnabled(False)
+        self._off_label.setStyleSheet("font-style: italic;")
         self._switch.toggled.connect(self._show_which)
         self.widget = QWidget()
         row = QHBoxLayout(self.widget)

@@ -33,6 +33,8 @@ _CONTRAST_SAMPLES = 512
 def make_image_layers(image: MultichannelImage) -> list[LayerData]:
     """Return one layer per channel, which `find_sources` recognises as one field of view.
 
+    Channels without a role start hidden where others have one: five colours make white.
+
     Parameters
     ----------
     image
@@ -55,6 +57,7 @@ def make_image_layers(image: MultichannelImage) -> list[LayerData]:
             "colormap": _COLORMAPS[role] if role in _COLORMAPS else next(others),
             "blending": "additive",
             "contrast_limits": _choose_contrast(plane),
+            "visible": bool(role) or not image.roles,
             "metadata": {METADATA_KEY: {**known, "channel": channel}},
             **Geometry.of_image(image).layer_options(),
         }

@@ -46,7 +46,6 @@ class ModelPanel(QWidget):
         self.folder_button.setToolTip("Use a model from a folder with card.json")
         self.card_label = QLabel()
         self.card_label.setWordWrap(True)
-        self.card_label.setEnabled(False)  # the theme's colour for what matters less
         self.message = MessageLine()
         self.device_box = _DeviceBox()
         self.device_box.setToolTip("Automatic takes the first GPU, else the CPU")

@@ -9,25 +9,16 @@ import numpy as np
 import numpy.typing as npt
 from napari.components import LayerList
 from napari.layers import Image, Layer
+from napari.utils.colormaps import Colormap
 
 from napari_bio_superposition.core.types import FloatArray
 from napari_bio_superposition.widgets.geometry import Geometry
+from napari_bio_superposition.widgets.overlay_colormaps import overlay_colormaps
 from napari_bio_superposition.widgets.result_layers import result_metadata
 
 ScaleMode = Literal["fixed", "image"]
 
-COLORMAPS: Final = (
-    "inferno",
-    "cyan",
-    "magenta",
-    "yellow",
-    "bop orange",
-    "bop blue",
-    "green",
-    "bop purple",
-)
-"""All start at black, so that added onto the image a silent feature changes nothing."""
-
+_COLORBAR_SIZE_PX: Final = (12, 90)
 _IMAGE_PERCENTILE = 99.8
 _SMALLEST_TOP = 1e-6
 
@@ -74,6 +65,7 @@ class OverlayLayers:
         self._on_removed = on_removed
         self._shown: dict[int, ref[Layer]] = {}
         self._is_ours = False
+        self._colormaps = overlay_colormaps()
         layers.events.removed.connect(self._on_layer_removed)
 
     @property
@@ -109,11 +101,13 @@ class OverlayLayers:
             name=name,
             colormap=self._free_colormap(),
             contrast_limits=(0.0, max(_SMALLEST_TOP, float(np.nanmax(values, initial=0.0)))),
-            blending="additive",
+            blending="translucent_no_depth",
             interpolation2d="linear",
             metadata=result_metadata("overlay"),
             **geometry.layer_options(),
         )
+        layer.colorbar.size = _COLORBAR_SIZE_PX
+        layer.colorbar.font_size = 8
         layer.colorbar.visible = True
         self._layers.append(layer)
         self._shown[latent] = ref(layer)
@@ -158,10 +152,11 @@ class OverlayLayers:
             if layer is not None:
                 layer.opacity = opacity
 
-    def _free_colormap(self) -> str:
+    def _free_colormap(self) -> Colormap:
+        """Return the colour map that the fewest overlays have, whatever the user changed."""
         layers = [self.layer(latent) for latent in self._shown]
         used = [layer.colormap.name for layer in layers if layer is not None]
-        return min(COLORMAPS, key=lambda name: (used.count(name), COLORMAPS.index(name)))
+        return min(self._colormaps, key=lambda colormap: used.count(colormap.name))
 
     @contextmanager
     def _own_removal(self) -> Iterator[None]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _ACCEPTED_COLOUR = (1.0, 1.0, 1.0, 0.55)
 _REJECTED_COLOUR = (1.0, 0.35, 0.3, 0.9)
+_DEATH_TOP = 0.5
+"""Top of the fixed colour scale of the dead area: more is rare in a living culture."""
 
 
 def make_result_layers(analysis: "ImageAnalysis", geometry: Geometry, name: str) -> list[Layer]:
@@ -35,7 +37,7 @@ def make_result_layers(analysis: "ImageAnalysis", geometry: Geometry, name: str)
     options = geometry.layer_options()
     layers: list[Layer] = []
     if analysis.death is not None:
-        layers.append(_make_death_layer(analysis, f"{name} · {Keys.DEATH}", options))
+        layers.append(_make_death_layer(analysis, f"{name} · dead area", options))
     if analysis.labels is not None:
         layers.append(_make_nuclei_layer(analysis, f"{name} · nuclei", options))
     layers.append(_make_patch_layer(analysis, f"{name} · patches", options))
@@ -106,7 +108,7 @@ def patch_features(analysis: "ImageAnalysis") -> "pd.DataFrame":
 def _make_nuclei_layer(analysis: "ImageAnalysis", name: str, options: dict[str, Any]) -> Labels:
     labels = _shrink_labels(np.asarray(analysis.labels))
     layer = Labels(labels, name=name, opacity=0.8, metadata=result_metadata("nuclei"), **options)
-    layer.contour = 1
+    layer.contour = 2
     return layer
 
 
@@ -121,7 +123,7 @@ def _make_patch_layer(analysis: "ImageAnalysis", name: str, options: dict[str, A
         metadata=result_metadata("patches"),
         **options,
     )
-    layer.contour = 1
+    layer.contour = 2
     return layer
 
 
@@ -157,13 +159,14 @@ def _make_death_layer(analysis: "ImageAnalysis", name: str, options: dict[str, A
         paint_patches(values, patches.origins, patches.side, analysis.image.shape),
         name=name,
         colormap="magma",
-        contrast_limits=(0.0, 1.0),
+        contrast_limits=(0.0, _DEATH_TOP),
         interpolation2d="nearest",
         blending="translucent",
-        opacity=0.5,
+        opacity=0.6,
         visible=False,
         metadata=result_metadata("death"),
         **options,
     )
-    layer.colorbar.visible = False
+    layer.contrast_limits_range = (0.0, 1.0)
+    layer.colorbar.visible = True
     return layer

@@ -1,0 +1,108 @@
+"""Take the screenshots of the documentation: a real napari window, the sample, real clicks.
+
+Run it with a screen (``scripts/with_screen python scripts/make_screenshots.py``). Nothing is faked:
+the window is 1366 x 768, the analysis runs, and the overlays are those of the top of the list.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import napari
+from qtpy.QtCore import QEventLoop, Qt, QTimer
+from qtpy.QtTest import QTest
+
+from napari_bio_superposition.widgets.analyse import AnalyseWidget
+from napari_bio_superposition.widgets.readers import open_sample, read_layers
+
+PLUGIN = "napari-bio-superposition"
+WIDTH_PX, HEIGHT_PX = 1366, 768
+SETTLE_MS = 400
+"""What the window needs to draw itself after a change."""
+
+
+@contextmanager
+def open_window(theme: str, image: Path | None) -> Iterator[tuple[Any, AnalyseWidget]]:
+    """Open napari with the widget and the sample, or with an image file."""
+    viewer = napari.Viewer(show=True)
+    try:
+        viewer.theme = theme
+        viewer.window.resize(WIDTH_PX, HEIGHT_PX)
+        layers = open_sample() if image is None else read_layers(str(image))
+        for data, options, kind in layers:
+            getattr(viewer, f"add_{kind}")(data, **options)
+        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Analyse")
+        settle()
+        yield viewer, widget
+    finally:
+        viewer.close()
+
+
+def settle(milliseconds: int = SETTLE_MS) -> None:
+    """Let the window draw."""
+    loop = QEventLoop()
+    QTimer.singleShot(milliseconds, loop.quit)
+    loop.exec()
+
+
+def run(widget: AnalyseWidget) -> None:
+    """Click Run and wait for the end."""
+    loop = QEventLoop()
+    widget.runner.ended.connect(loop.quit)
+    QTest.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
+    loop.exec()
+    if widget.run_bar.message.tone != "good":
+        raise SystemExit(f"The analysis failed: {widget.run_bar.message.text}")
+
+
+def show_overlays(viewer: Any, widget: AnalyseWidget, n_overlays: int) -> None:
+    """Show features that are strong in some places and silent in most: maps worth looking at."""
+    statistics = widget.controller.statistics
+    if statistics is None:
+        return
+    contrast = statistics.maximum * (statistics.firing_rate < 0.25)
+    for latent in contrast.argsort()[::-1][:n_overlays]:
+        widget.result.features.show_feature(int(latent))
+    for layer in viewer.layers:
+        if layer.name.endswith("patches"):
+            layer.visible = False
+
+
+def take(viewer: Any, path: Path) -> None:
+    """Save what the whole window shows."""
+    settle()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    viewer.window.screenshot(str(path), canvas_only=False, flash=False)
+    print(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Take all screenshots."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    parser.add_argument("--image", type=Path, help="a further image, for instance a BBBC022 field")
+    parser.add_argument("--model", help="name or folder of a feature model; default: the last one")
+    parser.add_argument("--overlays", type=int, default=3)
+    options = parser.parse_args(arguments)
+    for theme, suffix in (("dark", ""), ("light", "_light")):
+        with open_window(theme, None) as (viewer, widget):
+            if options.model:
+                widget.setup.models.choose_model(options.model)
+            take(viewer, options.out / f"analyse_setup{suffix}.png")
+            run(widget)
+            take(viewer, options.out / f"analyse_result{suffix}.png")
+            show_overlays(viewer, widget, options.overlays)
+            take(viewer, options.out / f"analyse{suffix}.png")
+    if options.image is not None:
+        with open_window("dark", options.image) as (viewer, widget):
+            if options.model:
+                widget.setup.models.choose_model(options.model)
+            run(widget)
+            show_overlays(viewer, widget, options.overlays)
+            take(viewer, options.out / "analyse_real_image.png")
+
+
+if __name__ == "__main__":
+    main()
