@@ -1,0 +1,15 @@
+# Public names of this room and where they live.
+
+from .overlays import assemble_overlay as assemble_overlay
+from .overlays import composite as composite
+from .overlays import fixed_scale as fixed_scale
+from .overlays import render_overlay as render_overlay
+from .ranking import rank_by_activation as rank_by_activation
+from .ranking import rank_class_features as rank_class_features
+from .ranking import top_patches as top_patches
+from .table import build_manifest as build_manifest
+from .table import build_table as build_table
+from .table import concat_tables as concat_tables
+from .table import read_provenance as read_provenance
+from .table import read_table as read_table
+from .table import write_table as write_table
