@@ -39,7 +39,7 @@ class SegmentationConfig:
     smoothing_px: Annotated[float, Range(0.0, 20.0, unit="px", step=0.5)] = 1.0
     """Standard deviation of the Gaussian filter before the Otsu threshold. Watershed only."""
 
-    split_depth_px: Annotated[float, Range(0.0, 50.0, unit="px", step=0.25)] = 1.0
+    split_depth_px: Annotated[float, Range(0.0, 50.0, unit="px", step=0.25)] = 0.75
     """Depth of the neck, on the distance transform, that divides touching nuclei: less splits
     more. Watershed only."""
 
