@@ -171,6 +171,7 @@ def test_settings_survive_a_restart(desk: "Desk", tmp_path: Path) -> None:
     features = desk.widget.result.features
     features.scale_box.setCurrentIndex(1)
     features.opacity_slider.setValue(35)
+    desk.qtbot.waitUntil(lambda: not desk.widget._store_soon.isActive())
     napari_settings._clear_plugin_settings_cache()  # what a restart does
     again = AnalyseWidget(desk.viewer)
     desk.qtbot.addWidget(again)

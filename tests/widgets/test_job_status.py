@@ -1,6 +1,7 @@
 """Progress as a line of text, and the estimate of the remaining time."""
 
 import pytest
+from pytestqt.qtbot import QtBot
 
 from napari_bio_superposition.core.progress import Progress
 from napari_bio_superposition.widgets.job_status import (
@@ -8,6 +9,7 @@ from napari_bio_superposition.widgets.job_status import (
     describe_duration,
     describe_progress,
 )
+from napari_bio_superposition.widgets.run_bar import RunBar
 
 
 def test_line_has_step_unit_and_remaining_time() -> None:
@@ -38,6 +40,21 @@ def test_no_estimate_from_too_little() -> None:
     remaining = RemainingTime()
     remaining.update(Progress("Encoding", 0, 1000), 0.0)
     assert remaining.update(Progress("Encoding", 5, 1000), 0.2) is None
+
+
+@pytest.mark.gui
+def test_notices_outlive_the_run(qtbot: QtBot) -> None:
+    bar = RunBar()
+    qtbot.addWidget(bar)
+    bar.start()
+    for _ in range(2):
+        bar.report(Progress("Encoding", 1, 4, "patches", "Memory ran out; batches of 2."))
+    assert bar.message.text == "Memory ran out; batches of 2."
+    bar.finish()
+    bar.show_done("Done.")
+    assert bar.message.text == "Done. Memory ran out; batches of 2."
+    bar.start()
+    assert bar.message.text == ""
 
 
 @pytest.mark.parametrize(

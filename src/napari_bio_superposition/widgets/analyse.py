@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from napari_bio_superposition.widgets.image_layers import LayerData
 
 _SMALLEST_WIDTH_PX = 320
+_STORE_AFTER_MS = 300
+"""napari writes a file at each change of a setting; a slider changes it many times a second."""
 
 
 class AnalyseWidget(QWidget):
@@ -61,6 +63,10 @@ class AnalyseWidget(QWidget):
         self._refresh_soon = QTimer(self)
         self._refresh_soon.setSingleShot(True)
         self._refresh_soon.timeout.connect(self.refresh_sources)
+        self._store_soon = QTimer(self)
+        self._store_soon.setSingleShot(True)
+        self._store_soon.setInterval(_STORE_AFTER_MS)
+        self._store_soon.timeout.connect(self._store_settings)
         self._lay_out()
         self._connect()
         settings = load_settings()
@@ -86,9 +92,9 @@ class AnalyseWidget(QWidget):
         events = self._viewer.layers.events
         for event in (events.inserted, events.removed, events.renamed):
             event.connect(self._on_layers_changed)
-        self.setup.changed.connect(self._store_settings)
+        self.setup.changed.connect(self._store_soon.start)
         self.setup.open_clicked.connect(self._ask_image)
-        self.result.features.look_changed.connect(self._store_settings)
+        self.result.features.look_changed.connect(self._store_soon.start)
         self.result.save_clicked.connect(self._ask_save)
         self.result.load_clicked.connect(self._ask_load)
         self.run_bar.run_clicked.connect(self.run)
@@ -169,14 +175,14 @@ class AnalyseWidget(QWidget):
     def _show(self, finished: FinishedAnalysis) -> None:
         self.controller.show(finished)
         self.tabs.setCurrentWidget(self.result)
-        self.run_bar.message.show_good("Done.")
+        self.run_bar.show_done("Done.")
 
     def _show_loaded(self, finished: FinishedAnalysis) -> None:
         self._show(finished)
         self.setup.show_config(finished.config, finished.analysis.image.roles)
 
     def _tell_saved(self, folder: Path) -> None:
-        self.run_bar.message.show_good(f"Saved in {folder}.")
+        self.run_bar.show_done(f"Saved in {folder}.")
 
     def _ask_save(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder in which to save the result")
@@ -225,6 +231,9 @@ class AnalyseWidget(QWidget):
 
     def _shut_down(self) -> None:
         self._refresh_soon.stop()
+        if self._store_soon.isActive():
+            self._store_soon.stop()
+            self._store_settings()
         self.runner.cancel()
         self.setup.shut_down()
         self.controller.close()

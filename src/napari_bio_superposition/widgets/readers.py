@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from napari_bio_superposition.core.errors import ImageReadError
 from napari_bio_superposition.core.progress import Job, Progress, run
 
 if TYPE_CHECKING:
     from napari_bio_superposition.widgets.image_layers import LayerData
+
+_ZARR_FILES: Final = ("zarr.json", ".zattrs", ".zgroup")
 
 
 def get_reader(path: str | list[str]) -> "Callable[[str | list[str]], list[LayerData]] | None":
@@ -41,6 +43,8 @@ def open_layers(path: Path) -> "Job[list[LayerData]]":
     from napari_bio_superposition.imaging.read import open_fields, read_field
     from napari_bio_superposition.widgets.image_layers import make_image_layers
 
+    if path.name in _ZARR_FILES:
+        path = path.parent  # a dialog chooses files, and an OME-Zarr image is a folder
     fields = open_fields(path)
     yield Progress("Opening the image")
     image = read_field(fields[0])

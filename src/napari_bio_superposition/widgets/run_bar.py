@@ -46,6 +46,7 @@ class RunBar(QWidget):
         layout.addLayout(buttons)
         self._state: State = "idle"
         self._remaining = RemainingTime()
+        self._notices: list[str] = []
         self.finish()
 
     @property
@@ -56,6 +57,7 @@ class RunBar(QWidget):
     def start(self) -> None:
         """Show that a job has begun."""
         self.message.clear()
+        self._notices = []
         self._remaining = RemainingTime()
         self._show("running", "Starting")
         self.progress_bar.setRange(0, 0)
@@ -70,8 +72,9 @@ class RunBar(QWidget):
             self.progress_bar.setValue(round(fraction * _STEPS))
         remaining_s = self._remaining.update(progress, time.monotonic())
         self.progress_label.setText(describe_progress(progress, remaining_s))
-        if progress.notice:
-            self.message.show_plain(progress.notice)
+        if progress.notice and progress.notice not in self._notices:
+            self._notices.append(progress.notice)
+            self.message.show_plain(" ".join(self._notices))
 
     def show_cancelling(self) -> None:
         """Show that the job was asked to stop, and is finishing its tile or batch."""
@@ -82,6 +85,10 @@ class RunBar(QWidget):
         self.progress_bar.setRange(0, _STEPS)
         self.progress_bar.setValue(0)
         self._show("idle", "")
+
+    def show_done(self, text: str) -> None:
+        """Tell that the job went well, and repeat what the user should know from its course."""
+        self.message.show_good(" ".join((text, *self._notices)))
 
     def show_failure(self, failure: Failure) -> None:
         """Tell why the job failed."""
