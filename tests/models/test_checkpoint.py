@@ -203,3 +203,9 @@ def test_a_model_whose_parts_do_not_fit_is_refused(tiny_model, make_model):
         type(tiny_model)(tiny_model.card, tiny_model.encoder, other.sae, tiny_model.mean_token)
     with pytest.raises(ModelError, match="mean token is missing"):
         type(tiny_model)(tiny_model.card, tiny_model.encoder, tiny_model.sae)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "nul\0name", "~no-such-user-here/model"])
+def test_a_name_that_no_file_system_takes_is_no_model(name):
+    with pytest.raises(ModelError, match="neither a folder"):
+        find_model(name)

@@ -15,7 +15,11 @@ from napari_bio_superposition.models.contrastive import (
     rotate_randomly,
     supervised_contrastive_loss,
 )
-from napari_bio_superposition.models.encoder import EncoderConfig
+from napari_bio_superposition.models.encoder import (
+    EncoderConfig,
+    centre_activations,
+    create_network,
+)
 from napari_bio_superposition.models.optimization import torch_generator, warmup_cosine
 from napari_bio_superposition.models.sae_training import compute_mean_token, train_sae
 from napari_bio_superposition.models.tokens import scale_tokens
@@ -117,7 +121,7 @@ def test_the_learning_rate_rises_and_falls():
 def test_planted_classes_are_pulled_apart(textures):
     pixels, classes = textures
     config = ContrastiveConfig(
-        n_epochs=8, batch_size=16, warmup_epochs=1, queue_size=64, key_momentum=0.9
+        n_epochs=6, batch_size=16, warmup_epochs=1, queue_size=64, key_momentum=0.9
     )
     job = train_encoder(pixels, classes, SHAPE, config, rng=np.random.default_rng(1))
     trained = run(job)
@@ -202,3 +206,42 @@ def test_torch_chance_comes_from_numpy_chance():
         torch.rand(1, generator=torch_generator(np.random.default_rng(s))).item() for s in (1, 1, 2)
     ]
     assert draws[0] == draws[1] != draws[2]
+
+
+def test_centred_activations_have_no_mean():
+    encoder = create_network(SHAPE, rng=torch.Generator().manual_seed(0)).encoder
+    patches = torch.randn(4, 1, 32, 32)
+    centre_activations(encoder, patches)
+    for tap in ("stage5_out", "refine_out"):
+        means = encoder(patches, tap).mean((0, 2, 3))
+        torch.testing.assert_close(means, torch.zeros(16), atol=1e-5, rtol=0)
+
+
+def test_centred_features_forget_what_all_patches_share():
+    network = create_network(SHAPE, rng=torch.Generator().manual_seed(0))
+    patches = torch.randn(6, 1, 32, 32)
+    together = network(patches)
+    network.centre_pooled = True
+    apart = network(patches)
+    assert (together @ together.T).min() > 0.9
+    assert (apart @ apart.T).min() < 0.5
+
+
+def test_the_short_recipe_learns_planted_classes(textures):
+    pixels, classes = textures
+    config = ContrastiveConfig(
+        n_epochs=2,
+        batch_size=16,
+        warmup_epochs=0,
+        optimizer="adamw",
+        learning_rate=1e-3,
+        projector_rate=10,
+        temperature=0.2,
+        queue_size=64,
+        key_momentum=0.9,
+        crop_px=24,
+        centre_first=True,
+        centre_pooled=True,
+    )
+    trained = run(train_encoder(pixels, classes, SHAPE, config, rng=np.random.default_rng(1)))
+    assert trained.losses[-4:].mean() < math.log(80) - 0.4

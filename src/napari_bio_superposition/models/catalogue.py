@@ -1,5 +1,6 @@
 """Which models there are by name: bundled ones and those of the user. No torch, no weights."""
 
+import contextlib
 from importlib import resources
 from pathlib import Path
 
@@ -39,9 +40,10 @@ def find_model(name_or_folder: str | Path) -> Path:
     for parent in (bundled_folder(), user_folder()):
         if str(name_or_folder) in list_models() and (parent / name_or_folder / CARD_FILE).is_file():
             return parent / name_or_folder
-    folder = Path(name_or_folder).expanduser()
-    if folder.is_dir():
-        return folder
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # too long, NUL, no such home
+        folder = Path(name_or_folder).expanduser()
+        if folder.is_dir():
+            return folder
     raise ModelError(
         f"No model {str(name_or_folder)!r}: neither a folder nor one of the models "
         f"{list_choices(list_models())}. Choose one of these, or give a model's folder."

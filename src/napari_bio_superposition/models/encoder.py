@@ -4,7 +4,7 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -145,15 +145,25 @@ class Projector(nn.Sequential):
 class ContrastiveNetwork(nn.Module):
     """Encoder and projector as they are trained: patches to unit vectors."""
 
-    def __init__(self, encoder: Encoder, projector: Projector, *, pooled_l2: bool = True) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        projector: Projector,
+        *,
+        pooled_l2: bool = True,
+        centre_pooled: bool = False,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.projector = projector
         self.pooled_l2 = pooled_l2
+        self.centre_pooled = centre_pooled
 
     def forward(self, patches: Tensor) -> Tensor:
         """Return unit embeddings ``(n, width)`` of normalised patches (specification, 5.1)."""
         pooled = self.encoder(patches).mean((2, 3))  # (n, width), plain mean of the signed map
+        if self.centre_pooled:
+            pooled = pooled - pooled.mean(0)
         if self.pooled_l2:
             pooled = functional.normalize(pooled, dim=1)
         return functional.normalize(self.projector(pooled), dim=1)
@@ -194,3 +204,26 @@ def use_channels_last(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             module.weight.data = module.weight.contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def centre_activations(encoder: Encoder, patches: Tensor) -> None:
+    """Set biases, in place, so that no channel has a mean over these patches.
+
+    In a random network the mean over all patches dominates the pooled features (cosines above
+    0.99); without it patches differ from the first step. *patches* are normalised,
+    ``(n, channel, side, side)``.
+    """
+    x = _centre_output(encoder.stem(patches), cast("nn.Conv2d", encoder.stem[0]))
+    for block in encoder.modules():  # in the order in which they are run
+        if isinstance(block, ResidualBlock):
+            _centre_output(block.c1(functional.relu(x)), block.c1)
+            x = _centre_output(block(x), block.c2)
+
+
+def _centre_output(output: Tensor, last: nn.Conv2d) -> Tensor:
+    """Take the channels' means off an output and off the bias of the layer that made it."""
+    mean = output.mean((0, 2, 3))
+    if last.bias is not None:
+        last.bias.sub_(mean)
+    return output - mean[:, None, None]

@@ -18,9 +18,9 @@ def warmup_cosine(step: int, n_steps: int, *, n_warmup: int) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of all parameter groups."""
+    """Set the learning rate of all parameter groups, times their ``relative_rate`` if any."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("relative_rate", 1.0)
 
 
 def torch_generator(rng: np.random.Generator) -> torch.Generator:

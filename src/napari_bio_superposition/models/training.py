@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from napari_bio_superposition.models.contrastive import (
 from napari_bio_superposition.models.encoder import (
     ContrastiveNetwork,
     EncoderConfig,
+    centre_activations,
     create_network,
     normalize_weights,
     use_channels_last,
@@ -77,7 +79,10 @@ def train_encoder(
     chance = torch_generator(rng)
     network = create_network(shape, rng=chance).to(device)
     use_channels_last(network)
-    network.pooled_l2 = config.pooled_l2
+    network.pooled_l2, network.centre_pooled = config.pooled_l2, config.centre_pooled
+    if config.centre_first:
+        some = rng.choice(len(pixels), min(len(pixels), 48), replace=False)
+        centre_activations(network.encoder, _view(pixels[some], config, chance, device))
     trainer = _Trainer(network, config)
     n_per_epoch = len(balanced_batches(classes, config.batch_size, rng=rng))
     n_steps = config.n_epochs * n_per_epoch
@@ -103,13 +108,7 @@ class _Trainer:
         self.key = copy.deepcopy(network).requires_grad_(False)
         device = next(network.parameters()).device
         self.queue = KeyQueue(config.queue_size, network.encoder.config.width, device=device)
-        self.optimizer = torch.optim.SGD(
-            network.parameters(),
-            lr=config.learning_rate,
-            momentum=config.sgd_momentum,
-            nesterov=config.sgd_momentum > 0,
-            weight_decay=config.weight_decay,
-        )
+        self.optimizer = _create_optimizer(network, config)
 
     def step(self, view1: Tensor, view2: Tensor, labels: Tensor, rate: float) -> float:
         """Take one step on two normalised views of a batch; return the loss before it."""
@@ -128,6 +127,24 @@ class _Trainer:
         normalize_weights(self.query)
         follow(self.key, self.query, momentum=self.config.key_momentum)
         return finite_loss(loss)
+
+
+def _create_optimizer(
+    network: ContrastiveNetwork, config: ContrastiveConfig
+) -> torch.optim.Optimizer:
+    groups: list[dict[str, Any]] = [
+        {"params": network.encoder.parameters(), "relative_rate": 1.0},
+        {"params": network.projector.parameters(), "relative_rate": config.projector_rate},
+    ]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+    return torch.optim.SGD(
+        groups,
+        lr=config.learning_rate,
+        momentum=config.sgd_momentum,
+        nesterov=config.sgd_momentum > 0,
+        weight_decay=config.weight_decay,
+    )
 
 
 def balanced_batches(

@@ -30,8 +30,10 @@ class ContrastiveConfig:
     """Patches per step, split equally over the classes."""
     warmup_epochs: Annotated[int, Range(0, 100_000)] = 4
     """Epochs over which the learning rate rises from 0; then it falls as a cosine to 0."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD with Nesterov momentum, as published, or AdamW, which needs fewer steps."""
     learning_rate: Annotated[float, Range(1e-8, 10)] = 0.1
-    """Highest learning rate of SGD with Nesterov momentum."""
+    """Highest learning rate; about 0.1 for SGD and 0.0005 for AdamW."""
     sgd_momentum: Annotated[float, Range(0, 0.9999)] = 0.9
     """Momentum of SGD."""
     weight_decay: Annotated[float, Range(0, 1)] = 1e-4
@@ -44,6 +46,14 @@ class ContrastiveConfig:
     """Share of itself that the key encoder keeps per step."""
     queue_size: Annotated[int, Range(0, 10_000_000, unit="keys")] = 65_536
     """Labelled keys of earlier steps in the loss."""
+    centre_first: bool = False
+    """Set the first biases so that no channel has a mean over training patches. Otherwise all
+    patches start with nearly the same features, and a short training does not leave that."""
+    centre_pooled: bool = False
+    """Take the mean over the batch off the pooled features before the projector. A short training
+    otherwise has to unlearn first what all patches share, and may collapse; not published."""
+    projector_rate: Annotated[float, Range(0.01, 1000)] = 1.0
+    """Learning rate of the projector, as a multiple of the encoder's."""
     pooled_l2: bool = True
     """Make pooled features unit vectors before the projector."""
     crop_px: Annotated[int, Range(16, 4096, unit="px")] | None = None
