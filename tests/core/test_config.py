@@ -53,3 +53,12 @@ def test_bad_values_are_named_with_what_is_valid(values: dict[str, object], mess
 
 def test_a_whole_number_serves_where_a_number_is_asked_for() -> None:
     assert Example(floor=1).floor == 1
+
+
+def test_whole_bounds_are_written_in_full() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Seeded:
+        seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+
+    with pytest.raises(ConfigError, match=r"from 0 to 2147483647\.$"):
+        check_fields(Seeded(seed=-1))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from napari_bio_superposition.core.errors import OutputError
-from napari_bio_superposition.core.files import replaced_file, replaced_folder
+from napari_bio_superposition.core.files import make_folder, replaced_file, replaced_folder
 
 
 def test_a_file_appears_complete(tmp_path: Path) -> None:
@@ -63,3 +63,11 @@ def _fill_half(target: Path) -> None:
     with replaced_folder(target) as part:
         (part / "new").touch()
         raise RuntimeError
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    assert make_folder(tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    for blocked in (tmp_path / "file", tmp_path / "file" / "sub"):
+        with pytest.raises(OutputError, match=r"cannot be written.*Choose a folder"):
+            make_folder(blocked)

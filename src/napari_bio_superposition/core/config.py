@@ -117,5 +117,10 @@ def _check_number(where: str, value: Any, field: FieldDescription) -> None:
         unit = f" {bounds.unit}" if bounds.unit else ""
         raise ConfigError(
             f"{where} is {value}{unit}. "
-            f"Choose a value from {bounds.low:g} to {bounds.high:g}{unit}."
+            f"Choose a value from {_show(bounds.low)} to {_show(bounds.high)}{unit}."
         )
+
+
+def _show(bound: float) -> str:
+    """Write whole bounds in full: 2147483647, where ``:g`` would say 2.14748e+09."""
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"

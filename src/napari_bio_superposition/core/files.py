@@ -60,6 +60,19 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def make_folder(path: Path) -> Path:
+    """Make a folder with its parents where it does not exist, and return its path.
+
+    Raises
+    ------
+    OutputError
+        Where a file is in the way, or the place cannot be written.
+    """
+    with _explained(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
     """Turn the system's refusal into an error that says what to do."""
