@@ -124,3 +124,9 @@ paths = st.lists(
 def test_ids_are_always_unique_even_on_disks_that_ignore_case(given_paths: list[Path]) -> None:
     ids = separate_ids([path.stem for path in given_paths], given_paths)
     assert len({name.casefold() for name in ids}) == len(given_paths)
+
+
+def test_bytes_that_are_no_text_do_not_stay_in_an_id() -> None:
+    name = b"scan\xff.tif".decode("utf-8", "surrogateescape")
+    assert clean_id(name) == "scan_.tif"
+    clean_id(name).encode("utf-8")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from napari_bio_superposition.core.errors import BioSuperpositionError, ChannelError
 from napari_bio_superposition.core.types import ROLES, Acquisition, MultichannelImage
 from napari_bio_superposition.imaging.roles import (
+    check_roles,
     describe_ambiguity,
     find_candidates,
     guess_roles,
@@ -158,3 +159,11 @@ def test_further_roles_have_to_be_announced() -> None:
     with pytest.raises(ChannelError, match="Unknown role 'tau'"):
         resolve_roles(image, {"tau": "tau"})
     assert resolve_roles(image, {"tau": "tau"}, extra_roles=["tau"]) == {"tau": "tau"}
+
+
+def test_roles_are_checked_before_any_image_is_read() -> None:
+    assert check_roles({"nuclei": "DAPI", "death": ""}, extra_roles=["axons"])[-1] == "axons"
+    with pytest.raises(ChannelError, match=r"'nucleii'.*nuclei, mitochondria"):
+        check_roles({"nucleii": "DAPI"})
+    with pytest.raises(ChannelError, match="nuclei, death"):
+        check_roles({"nuclei": "DAPI", "death": "DAPI"})

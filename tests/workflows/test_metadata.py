@@ -7,7 +7,8 @@ import pytest
 
 from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.types import Acquisition, MultichannelImage
-from napari_bio_superposition.workflows.metadata import read_metadata
+from napari_bio_superposition.imaging.fields import FieldReference
+from napari_bio_superposition.workflows.metadata import Metadata, read_metadata
 
 
 def _image(acquisition: Acquisition) -> MultichannelImage:
@@ -65,3 +66,25 @@ def test_tables_that_cannot_serve_are_refused(tmp_path: Path, text: str, message
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"absent\.csv"):
         read_metadata(tmp_path / "absent.csv")
+
+
+def test_a_file_name_that_is_cleaned_for_an_id_is_cleaned_in_the_table_too(tmp_path: Path) -> None:
+    names = {"scan 1.TIF": "scan_1", "b.png": "b", "C:\\x\\d.ome.zarr": "d", "e.lsm": "e.lsm"}
+    rows = "".join(f"{name},SNCA\n" for name in names)
+    metadata = read_metadata(_write(tmp_path, f"image,genotype\n{rows}"))
+    for image_id in names.values():
+        assert metadata.complete(_image(Acquisition(image_id))).acquisition.genotype == "SNCA"
+
+
+def test_images_without_a_row_are_named(tmp_path: Path) -> None:
+    fields = [
+        FieldReference(name, tmp_path / f"{name}.tif", "", Acquisition(name, plate="p", well=well))
+        for name, well in (("a", "A01"), ("z", "B02"))
+    ]
+    by_image = read_metadata(_write(tmp_path, "image,genotype\na.tif,SNCA\n"))
+    by_well = read_metadata(_write(tmp_path, "plate,well,genotype\np,A01,SNCA\n"))
+    for metadata in (by_image, by_well):
+        (warning,) = metadata.explain_gaps(fields)
+        assert "no row for 1 images (z)" in warning
+        assert not metadata.explain_gaps(fields[:1])
+    assert not Metadata().explain_gaps(fields)

@@ -22,7 +22,7 @@ _DEFAULT_PATTERNS: Final = tuple(
         rf"(?:(?P<plate>.+?)[_\-\s])?{_START}(?P<well>[A-P](?:0[1-9]|1\d|2[0-4])){_END}",
     )
 )
-_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|\s]+")
+_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff/\\:*?\"<>|\s]+")
 _NUMBER: Final = re.compile(r"(\d+)")
 
 
@@ -66,7 +66,10 @@ def stem_of(path: PurePath) -> str:
 
 
 def clean_id(text: str) -> str:
-    """Return *text* as an id, which is also a file name: no separators, no dots at the ends."""
+    """Return *text* as an id, which is also a file name: no separators, no dots at the ends.
+
+    Bytes of a file name that are no UTF-8 (lone surrogates in Python) become ``_``.
+    """
     return _UNSAFE.sub("_", text).strip("._") or "image"
 
 

@@ -132,13 +132,7 @@ def resolve_roles(
     ChannelError
         Where a role or a channel is unknown, or one channel gets two roles.
     """
-    valid = (*ROLES, *(role for role in extra_roles if role not in ROLES))
-    for role in overrides:
-        if role not in valid:
-            raise ChannelError(
-                f"Unknown role {role!r}; the roles are {list_choices(valid)}. "
-                f"The channels of image {image.id} are {list_choices(image.channel_names)}."
-            )
+    valid = check_roles(overrides, extra_roles=extra_roles)
     chosen = {role: _find_channel(image, role, name) for role, name in overrides.items() if name}
     _check_used_once(chosen)
     kept = {
@@ -147,6 +141,32 @@ def resolve_roles(
         if role not in overrides and name not in chosen.values()
     }
     return {role: {**kept, **chosen}[role] for role in valid if role in {**kept, **chosen}}
+
+
+def check_roles(
+    overrides: Mapping[str, str], *, extra_roles: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Check what can be checked of the user's roles without an image; return the valid roles.
+
+    Parameters
+    ----------
+    overrides
+        Role to channel name.
+    extra_roles
+        Valid roles beside `ROLES`.
+
+    Raises
+    ------
+    ChannelError
+        Where a role is unknown, or one channel gets two roles.
+    """
+    valid = (*ROLES, *(role for role in extra_roles if role not in ROLES))
+    if unknown := [role for role in overrides if role not in valid]:
+        raise ChannelError(
+            f"Unknown role {unknown[0]!r}. Choose one of the roles {list_choices(valid)}."
+        )
+    _check_used_once({role: name for role, name in overrides.items() if name})
+    return valid
 
 
 def _find_channel(image: MultichannelImage, role: str, name: str) -> str:

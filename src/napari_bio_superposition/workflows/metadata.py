@@ -1,13 +1,15 @@
 """What file names do not say: a CSV table with line, genotype or treatment of images or wells."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from napari_bio_superposition.core.errors import TableError, list_choices
 from napari_bio_superposition.core.types import Acquisition, MultichannelImage
+from napari_bio_superposition.imaging.fields import FieldReference
+from napari_bio_superposition.imaging.naming import clean_id, stem_of
 
 _COLUMNS = tuple(field.name for field in fields(Acquisition) if field.name != "id")
 
@@ -26,6 +28,23 @@ class Metadata:
         if values is None:
             values = self.by_well.get((acquisition.plate, acquisition.well), {})
         return replace(image, acquisition=replace(acquisition, **values))
+
+    def explain_gaps(self, fields: Iterable[FieldReference]) -> list[str]:
+        """Return one sentence where the table has no row for some of the images, else nothing."""
+        if not self.by_image and not self.by_well:
+            return []
+        without = [field.id for field in fields if not self._knows(field)]
+        if not without:
+            return []
+        more = f" and {len(without) - 5} more" if len(without) > 5 else ""
+        return [
+            f"The table has no row for {len(without)} images ({list_choices(without[:5])}{more}); "
+            "compare its names with these."
+        ]
+
+    def _knows(self, field: FieldReference) -> bool:
+        well = (field.acquisition.plate, field.acquisition.well)
+        return field.id in self.by_image or well in self.by_well
 
 
 def read_metadata(path: Path) -> Metadata:
@@ -67,10 +86,7 @@ def _rows(table: pd.DataFrame) -> list[dict[str, str]]:
 
 def _image_id(name: str) -> str:
     """Return the id of a file name: no folder and no endings of image files."""
-    stem = name.replace("\\", "/").rsplit("/", 1)[-1]
-    for ending in (".tif", ".tiff", ".zarr", ".ome"):
-        stem = stem.removesuffix(ending)
-    return stem
+    return clean_id(stem_of(PurePosixPath(name.strip().replace("\\", "/"))))
 
 
 def _check_unique(keys: list[str] | list[tuple[str, str]], path: Path) -> None:
