@@ -10,6 +10,7 @@ from napari_bio_superposition.core.errors import ChannelError, TableError
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Progress, run
 from napari_bio_superposition.core.types import MultichannelImage
+from napari_bio_superposition.imaging.patch_config import PatchConfig
 from napari_bio_superposition.imaging.simulate import SimulationConfig, simulate_study
 from napari_bio_superposition.segmentation.config import SegmentationConfig
 from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
@@ -25,6 +26,7 @@ from napari_bio_superposition.workflows.result_folder import (
     load_analysis,
     read_result,
     save_analysis,
+    shorten_name,
 )
 
 
@@ -158,3 +160,33 @@ def test_folder_names_are_safe_and_distinct(image_id: str) -> None:
     assert Path(name).name == name
     assert len(name) <= 120
     assert folder_name(image_id + "!") != name
+
+
+def test_folder_names_fit_file_systems_that_count_bytes() -> None:
+    assert len(folder_name("日" * 83).encode()) <= 120
+    assert len(shorten_name("日" * 83).encode()) <= 215
+    assert shorten_name("comma,name") == "comma,name"
+    assert folder_name("日" * 83) != folder_name("日" * 84)
+    assert folder_name("con") != "con"
+
+
+def test_a_setting_that_the_model_decides_is_not_dropped_in_silence(
+    image: MultichannelImage, config: AnalyzeConfig
+) -> None:
+    other = dataclasses.replace(config, patches=PatchConfig(side_px=64))
+    warnings = run(analyze_image(image, other)).warnings
+    assert any("patches.side_px=128" in text and "64" in text for text in warnings)
+
+
+def test_a_result_without_threshold_is_json_and_comes_back(
+    image: MultichannelImage, config: AnalyzeConfig, tmp_path: Path
+) -> None:
+    pixels = np.array(image.pixels)
+    pixels[image.channel_names.index("Sytox")] = 100
+    dull = dataclasses.replace(image, pixels=pixels)
+    analysis = run(analyze_image(dull, config))
+    folder = save_analysis(analysis, tmp_path / "result")
+    assert "NaN" not in (folder / "result.json").read_text(encoding="utf-8")
+    loaded = load_analysis(folder, dull)
+    assert loaded.death is not None
+    assert loaded.death[Keys.DEATH_THRESHOLD].isna().all()

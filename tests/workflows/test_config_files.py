@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from napari_bio_superposition.core.config import Range, check_fields
-from napari_bio_superposition.core.errors import ConfigError
+from napari_bio_superposition.core.errors import ConfigError, OutputError
 from napari_bio_superposition.workflows.config_files import (
     config_from_plain,
     config_to_plain,
@@ -69,3 +69,9 @@ def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("inner = [", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"bad\.toml is not a TOML file"):
         read_config(tmp_path / "bad.toml", Outer)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_config(Outer(), tmp_path / "file" / "settings.toml")

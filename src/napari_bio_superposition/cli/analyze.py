@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from napari_bio_superposition.cli.parse import Common, parse_command
-from napari_bio_superposition.cli.reporting import Reporter
+from napari_bio_superposition.cli.reporting import Reporter, conclude
 from napari_bio_superposition.core.progress import run
 from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
 
@@ -44,4 +44,4 @@ def run_command(argv: Sequence[str]) -> int:
         job = analyze_files(command.files, command.settings, command.out, metadata=command.table)
         summary = run(job, reporter)
         reporter.result(summary.as_lines(), summary.as_plain())
-    return 1 if summary.failures else 0
+    return conclude(summary)

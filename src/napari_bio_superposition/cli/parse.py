@@ -111,7 +111,7 @@ def _find_config_file(argv: Sequence[str]) -> Path | None:
 
 def _one_line(complaint: str, name: str) -> str:
     """Turn tyro's box of an error into one line."""
-    text = re.sub(r"[\u2500-\u257f]+", " ", complaint)
+    text = re.sub(r"[\u2500-\u257f]+|-{5,}", " ", complaint)  # frames, and what ASCII has for them
     text = re.sub(r"\s+", " ", text).strip()
     text = re.sub(r"\s*(For full helptext|Full helptext).*$", "", text)
     return f"{text.removeprefix('Parsing error').strip()} (see {PROGRAM} {name} --help)"

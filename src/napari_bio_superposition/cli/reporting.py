@@ -1,13 +1,16 @@
 """Show progress and results: a bar for people, one JSON object a line for programs."""
 
-import json
 import sys
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 from tqdm import tqdm
 
+from napari_bio_superposition.cli import PROGRAM
+from napari_bio_superposition.core.errors import BioSuperpositionError, list_choices
+from napari_bio_superposition.core.json_text import to_json
 from napari_bio_superposition.core.progress import Progress
+from napari_bio_superposition.workflows.batch_summary import BatchSummary
 
 
 class Reporter:
@@ -80,5 +83,34 @@ class Reporter:
             self._bar = None
 
     def _write_json(self, values: dict[str, Any]) -> None:
-        self._stdout.write(json.dumps(values, default=str) + "\n")
+        self._stdout.write(to_json(values) + "\n")
         self._stdout.flush()
+
+
+def conclude(summary: BatchSummary) -> int:
+    """Return the exit code of a run over many images; what failed is one line on standard error.
+
+    Returns
+    -------
+    int
+        0 when all went well, 1 when some images failed.
+
+    Raises
+    ------
+    BioSuperpositionError
+        Where no image worked at all, with the reason of the first.
+    """
+    if not summary.failures:
+        return 0
+    if not summary.images:
+        name, reason = next(iter(summary.failures.items()))
+        others = len(summary.failures) - 1
+        more = f" So did {others} further images, each with its reason." if others else ""
+        raise BioSuperpositionError(f"{name} failed: {reason}{more}")
+    failed = list_choices(list(summary.failures)[:5])
+    total = len(summary.failures) + len(summary.images)
+    sys.stderr.write(
+        f"{PROGRAM}: {len(summary.failures)} of {total} images failed: {failed}; the reasons are "
+        "in the result\n"
+    )
+    return 1

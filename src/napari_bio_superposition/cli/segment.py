@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from napari_bio_superposition.cli.parse import Common, parse_command
-from napari_bio_superposition.cli.reporting import Reporter
+from napari_bio_superposition.cli.reporting import Reporter, conclude
 from napari_bio_superposition.core.progress import run
 from napari_bio_superposition.workflows.segment_config import SegmentConfig
 
@@ -35,4 +35,4 @@ def run_command(argv: Sequence[str]) -> int:
     with Reporter(as_json=command.common.json) as reporter:
         summary = run(segment_files(command.files, command.settings, command.out), reporter)
         reporter.result(summary.as_lines(), summary.as_plain())
-    return 1 if summary.failures else 0
+    return conclude(summary)

@@ -29,6 +29,7 @@ from napari_bio_superposition.imaging.cell_death import (
     measure_death_dye,
     score_cell_death,
 )
+from napari_bio_superposition.imaging.patch_config import PatchConfig
 from napari_bio_superposition.imaging.patches import check_pixel_size, extract_patches
 from napari_bio_superposition.imaging.roles import resolve_roles
 from napari_bio_superposition.models.card import ModelCard
@@ -45,6 +46,7 @@ from napari_bio_superposition.workflows.hashing import hash_image
 from napari_bio_superposition.workflows.loading import LoadedModels, load_models
 
 T = TypeVar("T")
+_DECIDED_BY_MODEL = ("side_px", "intensity_scaling", "low_percentile", "high_percentile")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +107,11 @@ def analyze_image(
     if models is None:
         models = yield from load_models(config)
     card = models.features.card
+    notes = explain_adaptation(config, card)
     config = adapt_to_card(config, card)
     image = assign_roles(image, config, card)
     _check_any_role(image)
-    log = _StepLog(list(image.warnings))
+    log = _StepLog([*notes, *image.warnings])
 
     labels = yield from log.timed("nuclei", _find_nuclei(image, config, models, log))
     patches = yield from log.timed("patches", _cut_patches(image, config, card, log))
@@ -201,7 +204,7 @@ def _check_any_role(image: MultichannelImage) -> None:
         raise ChannelError(
             f"No channel of {image.id} plays a known role; its channels are "
             f"{list_choices(image.channel_names)}. Say which is which, for instance with "
-            f"--roles nuclei={image.channel_names[0]}."
+            f'--roles "nuclei={image.channel_names[0]}".'
         )
 
 
@@ -262,6 +265,18 @@ def adapt_to_card(config: AnalyzeConfig, card: ModelCard) -> AnalyzeConfig:
         high_percentile=card.high_percentile,
     )
     return replace(config, patches=patches)
+
+
+def explain_adaptation(config: AnalyzeConfig, card: ModelCard) -> list[str]:
+    """Return one sentence for each setting of the user that gives way to the model's own."""
+    usual, wanted = PatchConfig(), config.patches
+    used = adapt_to_card(config, card).patches
+    return [
+        f"The model {card.name} was trained with patches.{name}={getattr(used, name)}; this is "
+        f"used in place of {getattr(wanted, name)}."
+        for name in _DECIDED_BY_MODEL
+        if getattr(wanted, name) not in (getattr(usual, name), getattr(used, name))
+    ]
 
 
 def _encode(

@@ -1,6 +1,5 @@
 """The main job over many files: a folder per image, one table of all, resumed if interrupted."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,22 +7,26 @@ from typing import Any
 
 import pandas as pd
 
-from napari_bio_superposition.core.files import replaced_file
+from napari_bio_superposition.core.files import make_folder, replaced_file
+from napari_bio_superposition.core.json_text import to_json
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.provenance import package_versions
 from napari_bio_superposition.features.table import concat_tables, write_table
 from napari_bio_superposition.imaging.cell_death import (
+    DyeMeasurement,
     choose_threshold,
     explain_threshold,
     score_cell_death,
 )
 from napari_bio_superposition.imaging.fields import FieldReference
 from napari_bio_superposition.imaging.read import read_field
+from napari_bio_superposition.imaging.roles import check_roles
 from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
 from napari_bio_superposition.workflows.analyze import (
     adapt_to_card,
     analyze_image,
     describe_provenance,
+    explain_adaptation,
 )
 from napari_bio_superposition.workflows.batch_summary import (
     BatchSummary,
@@ -38,8 +41,8 @@ from napari_bio_superposition.workflows.config_files import config_to_plain, wri
 from napari_bio_superposition.workflows.loading import LoadedModels, load_models
 from napari_bio_superposition.workflows.metadata import Metadata, read_metadata
 from napari_bio_superposition.workflows.result_folder import (
-    RESULT,
     SavedResult,
+    find_result,
     folder_name,
     read_result,
     result_key,
@@ -87,8 +90,11 @@ def analyze_files(
     failures = FailureLog()
     known = Metadata() if metadata is None else read_metadata(metadata)
     models = yield from load_models(config)
-    config = adapt_to_card(config, models.features.card)
-    out.mkdir(parents=True, exist_ok=True)
+    card = models.features.card
+    check_roles(config.roles, extra_roles=card.channel_roles)
+    notes = [*explain_adaptation(config, card), *known.explain_gaps(fields)]
+    config = adapt_to_card(config, card)
+    make_folder(out)
     results: list[SavedResult] = []
     for done, reference in enumerate(fields):
         yield Progress("Analysing images", done, len(fields), "images")
@@ -101,6 +107,7 @@ def analyze_files(
         images=(),
         failures=failures.reasons,
         not_images=name_skipped(fields),
+        warnings=tuple(notes),
         settings=config_to_plain(config),
         versions=package_versions(),
     )
@@ -118,9 +125,9 @@ def _analyze_one(
     folder = parent / folder_name(reference.id)
     image = metadata.complete(read_field(reference, config=config.reading))
     yield Progress("Reading")
-    key = result_key(describe_provenance(image, config, models), image.acquisition)
-    if (folder / RESULT).exists() and read_result(folder).key == key:
-        return read_result(folder)
+    key = result_key(describe_provenance(image, config, models), image)
+    if (done := find_result(folder, key)) is not None:
+        return done
     analysis = yield from analyze_image(image, config, models=models)
     save_analysis(analysis, folder, measurements={"peak_memory_mb": round(peak_memory_mb())})
     return read_result(folder)
@@ -139,9 +146,11 @@ def _collect(
     outputs |= _write_tables(results, deaths, out)
     write_config(config, out / SETTINGS)
     images = tuple(_summarize(result, deaths) for result in results)
-    summary = replace(summary, images=images, outputs=outputs, warnings=tuple(warnings))
+    summary = replace(
+        summary, images=images, outputs=outputs, warnings=(*summary.warnings, *warnings)
+    )
     with replaced_file(out / SUMMARY) as part:
-        part.write_text(json.dumps(summary.as_plain(), indent=2, default=str), encoding="utf-8")
+        part.write_text(to_json(summary.as_plain(), indent=2), encoding="utf-8")
     yield Progress("Gathering results", len(results), len(results), "images")
     return summary
 
@@ -151,27 +160,31 @@ def _score_death(
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """Return the death table per image id, with the threshold of its plate or of everything.
 
-    Also what a user should know about the thresholds.
+    Also what a user should know about the thresholds. Images of different count scales (8 and
+    16 bits, or floats) have no common threshold; each scale gets its own, and a warning says so.
     """
-    groups: dict[str, list[SavedResult]] = {}
+    groups: dict[str, dict[float, dict[str, DyeMeasurement]]] = {}
     for result in results:
-        plate = result.values["acquisition"]["plate"]
-        groups.setdefault(plate if config.death_threshold_scope == "plate" else "", []).append(
-            result
-        )
+        dye = result.dye()
+        if dye is not None:
+            plate = dye.plate if config.death_threshold_scope == "plate" else ""
+            scales = groups.setdefault(plate, {})
+            scales.setdefault(dye.full_scale, {})[result.values["id"]] = dye
     deaths: dict[str, pd.DataFrame] = {}
     warnings: list[str] = []
-    for group, members in groups.items():
-        dyes = {result.values["id"]: result.dye() for result in members}
-        measured = {image_id: dye for image_id, dye in dyes.items() if dye is not None}
-        if not measured:
-            continue
-        threshold = choose_threshold(list(measured.values()), config.death)
-        warning = explain_threshold(list(measured.values()), threshold, config.death)
-        if warning:
-            warnings.append(f"Plate {group}: {warning}" if group else warning)
-        for image_id, dye in measured.items():
-            deaths[image_id] = score_cell_death(dye, threshold, config.death)
+    for plate, scales in groups.items():
+        name = f"Plate {plate}: " if plate else ""
+        if len(scales) > 1:
+            warnings.append(
+                f"{name}the death dye was recorded on {len(scales)} count scales; each has a "
+                "threshold of its own, and rates of different scales should not be compared."
+            )
+        for measured in scales.values():
+            threshold = choose_threshold(list(measured.values()), config.death)
+            warning = explain_threshold(list(measured.values()), threshold, config.death)
+            warnings += [f"{name}{warning}"] if warning else []
+            for image_id, dye in measured.items():
+                deaths[image_id] = score_cell_death(dye, threshold, config.death)
     return deaths, warnings
 
 
@@ -185,6 +198,8 @@ def _write_tables(
         with replaced_file(out / MANIFEST) as part:
             pd.concat(manifests, ignore_index=True).to_csv(part, index=False)
         outputs["manifest"] = MANIFEST
+    else:
+        (out / MANIFEST).unlink(missing_ok=True)
     tables = []
     for result in results:
         table = result.table()

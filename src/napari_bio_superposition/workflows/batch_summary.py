@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from napari_bio_superposition.core.errors import BioSuperpositionError, ConfigError
+from napari_bio_superposition.core.errors import BioSuperpositionError, ConfigError, OutputError
 from napari_bio_superposition.core.progress import Job
 from napari_bio_superposition.imaging.fields import FieldList, open_fields
 from napari_bio_superposition.imaging.read_config import ReadConfig
@@ -91,10 +91,13 @@ class FailureLog:
 def attempt(job: Job[T], on_failure: Callable[[str], None]) -> Job[T | None]:
     """Run the job of one image; report its failure, whatever it is, so that the others go on.
 
-    Only an interruption from outside (Cancel, Ctrl-C) ends the whole run.
+    Only an interruption from outside (Cancel, Ctrl-C), or an output folder that cannot be written,
+    ends the whole run.
     """
     try:
         return (yield from job)
+    except OutputError:  # no fault of this image: the next one could not be written either
+        raise
     except BioSuperpositionError as error:
         on_failure(str(error))
     except Exception as error:  # one bad image must not cost the others
@@ -103,7 +106,7 @@ def attempt(job: Job[T], on_failure: Callable[[str], None]) -> Job[T | None]:
 
 
 def prefixed(job: Job[T], prefix: str) -> Job[T]:
-    """Put *prefix* before the step of every report of *job*."""
+    """Put *prefix* before the step, and before the notice, of every report of *job*."""
     result: T
     try:
         while True:
@@ -112,7 +115,8 @@ def prefixed(job: Job[T], prefix: str) -> Job[T]:
             except StopIteration as stop:
                 result = stop.value
                 return result
-            yield replace(progress, step=f"{prefix}{progress.step}")
+            notice = f"{prefix}{progress.notice}" if progress.notice else ""
+            yield replace(progress, step=f"{prefix}{progress.step}", notice=notice)
     finally:
         job.close()
 

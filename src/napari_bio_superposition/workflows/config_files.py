@@ -11,6 +11,7 @@ from cattrs.strategies import configure_union_passthrough
 from cattrs.v import transform_error
 
 from napari_bio_superposition.core.errors import BioSuperpositionError, ConfigError, list_choices
+from napari_bio_superposition.core.files import replaced_file
 
 Config = TypeVar("Config")
 
@@ -60,8 +61,16 @@ def read_config(path: Path, config_type: type[Config]) -> Config:
 
 
 def write_config(config: Any, path: Path) -> None:
-    """Write a config as a TOML file that `read_config` reads back."""
-    path.write_text(tomli_w.dumps(config_to_plain(config)), encoding="utf-8")
+    """Write a config as a TOML file that `read_config` reads back.
+
+    Raises
+    ------
+    OutputError
+        Where the file cannot be written.
+    """
+    text = tomli_w.dumps(config_to_plain(config))
+    with replaced_file(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _without_none(value: Any) -> Any:

@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from napari_bio_superposition.core.errors import TableError
+from napari_bio_superposition.core.errors import BioSuperpositionError, TableError
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.provenance import package_versions
 from napari_bio_superposition.features.table import read_table
 from napari_bio_superposition.imaging.read import read_field
 from napari_bio_superposition.models.catalogue import list_models
 from napari_bio_superposition.models.device import choose_device, list_devices
+from napari_bio_superposition.workflows.analyze_files import SUMMARY
 from napari_bio_superposition.workflows.batch_summary import find_fields, name_skipped
 from napari_bio_superposition.workflows.info_config import InfoConfig
 from napari_bio_superposition.workflows.result_folder import RESULT, read_result
@@ -44,9 +45,31 @@ def describe_path(path: Path, config: InfoConfig | None = None) -> dict[str, Any
     config = config or InfoConfig()
     if (path / RESULT).is_file():
         return dict(read_result(path).values)
+    if (path / SUMMARY).is_file():
+        return _describe_summary(path / SUMMARY)
     if path.suffix == ".h5ad" or _is_table(path):
         return _describe_table(path)
     return _describe_images(path, config)
+
+
+def _describe_summary(path: Path) -> dict[str, Any]:
+    """Return what a run over many images has written about itself."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            "images": {image["id"]: _shorten(image) for image in values["images"]},
+            **{name: values[name] for name in ("failures", "warnings", "outputs", "settings")},
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TableError(
+            f"{path} is no summary that can be read ({type(error).__name__}: {error}). "
+            "Choose a folder that `analyze` wrote."
+        ) from error
+
+
+def _shorten(image: dict[str, Any]) -> dict[str, Any]:
+    shown = ("n_nuclei", "patches", "death", "skipped", "warnings")
+    return {name: image[name] for name in shown}
 
 
 def _is_table(path: Path) -> bool:
@@ -75,8 +98,15 @@ def _describe_table(path: Path) -> dict[str, Any]:
 def _describe_images(path: Path, config: InfoConfig) -> dict[str, Any]:
     fields = find_fields([path], config.reading)
     described: dict[str, Any] = {}
+    unread = name_skipped(fields)
     for reference in fields:
-        image = read_field(reference, config=config.reading)
+        try:
+            image = read_field(reference, config=config.reading)
+        except BioSuperpositionError as error:
+            if len(fields) == 1:
+                raise
+            unread[reference.id] = str(error)
+            continue
         described[reference.id] = {
             "shape (y, x)": list(image.shape),
             "type": str(image.pixels.dtype),
@@ -88,4 +118,4 @@ def _describe_images(path: Path, config: InfoConfig) -> dict[str, Any]:
             "field": image.acquisition.field,
             "warnings": list(image.warnings),
         }
-    return {"images": described, "not read": name_skipped(fields)}
+    return {"images": described, "not read": unread}

@@ -15,9 +15,10 @@ from anndata import AnnData
 
 from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.files import replaced_folder
+from napari_bio_superposition.core.json_text import to_json
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.provenance import Provenance, hash_config
-from napari_bio_superposition.core.types import Acquisition, LabelImage, MultichannelImage
+from napari_bio_superposition.core.types import LabelImage, MultichannelImage
 from napari_bio_superposition.features.table import build_manifest, read_table, write_table
 from napari_bio_superposition.imaging.cell_death import DyeMeasurement, score_cell_death
 from napari_bio_superposition.imaging.write import write_labels
@@ -32,6 +33,21 @@ TABLE = "patches.h5ad"
 MANIFEST = "manifest.csv"
 DYE = "death_dye.npz"
 _FORMAT = 1
+_RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{p}{n}" for p in ("COM", "LPT") for n in range(10))}
+"""Names that Windows keeps for itself."""
+_TEXT = (
+    "patch_id",
+    "reason",
+    Keys.IMAGE,
+    Keys.PLATE,
+    Keys.WELL,
+    Keys.FIELD,
+    Keys.LINE,
+    Keys.GENOTYPE,
+    Keys.TREATMENT,
+    Keys.GROUP,
+)
+"""Columns of the manifest that stay text: a plate may be called 0012."""
 _RATES = {
     "area_rate": Keys.DEATH,
     "intensity_rate": Keys.DEATH_INTENSITY,
@@ -41,21 +57,44 @@ _RATES = {
 
 def folder_name(image_id: str) -> str:
     """Return a name for an image's folder that every file system takes, distinct per id."""
-    safe = re.sub(r"[^\w.-]", "_", image_id)[:100].strip(". ") or "image"
+    safe = re.sub(r"[^\w.-]", "_", image_id).strip(". ") or "image"
+    if safe.split(".")[0].upper() in _RESERVED:
+        safe = f"_{safe}"
     if safe == image_id:
-        return safe
-    return f"{safe}-{hashlib.sha256(image_id.encode()).hexdigest()[:8]}"
+        return shorten_name(safe, 100)
+    return shorten_name(safe, 100, always=image_id)
 
 
-def result_key(provenance: Provenance, acquisition: Acquisition) -> str:
-    """Return what a result depends on as one short text; device and versions are not part of it."""
+def shorten_name(name: str, max_bytes: int = 200, *, always: str = "") -> str:
+    """Return *name*, where it is too long its beginning with a hash in place of the rest.
+
+    File systems count bytes, of which a character may need four, and take 255 of them; *max_bytes*
+    leaves room for the hash, for endings, and for what a temporary file adds. Where *always* is
+    given, its hash is put behind the name in any case.
+    """
+    kept = name.encode()[:max_bytes].decode("utf-8", "ignore")
+    if kept == name and not always:
+        return name
+    return f"{kept}-{hashlib.sha256((always or name).encode()).hexdigest()[:8]}"
+
+
+def result_key(provenance: Provenance, image: MultichannelImage) -> str:
+    """Return what a result depends on as one short text; device and versions are not part of it.
+
+    The pixels are in *provenance*; what else the file says counts here: names of the channels,
+    which give roles, and sizes, which give places.
+    """
     settings = {name: value for name, value in provenance.config.items() if name != "device"}
     return hash_config(
         {
             "settings": settings,
             "models": provenance.models,
             "inputs": provenance.inputs,
-            "acquisition": dataclasses.asdict(acquisition),
+            "acquisition": dataclasses.asdict(image.acquisition),
+            "channel_names": image.channel_names,
+            "full_scale": image.full_scale,
+            "pixel_size_um": image.pixel_size_um,
+            "translate_um": image.translate_um,
         }
     )
 
@@ -90,7 +129,7 @@ def save_analysis(
         manifest = build_manifest(analysis.patches, analysis.death)
         manifest.to_csv(part / MANIFEST, index=False)
         result = describe_result(analysis) | dict(measurements or {})
-        (part / RESULT).write_text(json.dumps(result, indent=2, default=str), encoding="utf-8")
+        (part / RESULT).write_text(to_json(result, indent=2), encoding="utf-8")
     return folder
 
 
@@ -101,7 +140,7 @@ def describe_result(analysis: ImageAnalysis) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "id": image.id,
-        "key": result_key(provenance, image.acquisition),
+        "key": result_key(provenance, image),
         "acquisition": dataclasses.asdict(image.acquisition),
         "channel_names": list(image.channel_names),
         "roles": dict(image.roles),
@@ -153,7 +192,11 @@ class SavedResult:
 
     def manifest(self) -> pd.DataFrame:
         """Return the table of all patches."""
-        return pd.read_csv(self.folder / MANIFEST, keep_default_na=False, na_values=["nan", ""])
+        path = self.folder / MANIFEST
+        table = pd.read_csv(
+            path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=""
+        )
+        return table.fillna(dict.fromkeys(_TEXT, ""))
 
     def table(self) -> AnnData | None:
         """Return accepted patches x features, where the features were computed."""
@@ -192,6 +235,26 @@ def read_result(folder: Path) -> SavedResult:
     return SavedResult(folder, values)
 
 
+def find_result(folder: Path, key: str) -> SavedResult | None:
+    """Return the result in *folder*, where it is that of *key* and all its parts are there.
+
+    A result that is damaged, or from which a part was taken away, counts as none: it is made again.
+    """
+    try:
+        saved = read_result(folder)
+        if saved.values.get("key") != key:
+            return None
+        needed = {"nuclei": folder / LABELS, "features": folder / TABLE, "death": folder / DYE}
+        skipped = saved.values["skipped"]
+        if not all(path.is_file() for step, path in needed.items() if step not in skipped):
+            return None
+        for read in (saved.manifest, saved.table, saved.dye):
+            read()
+    except (TableError, OSError, KeyError, ValueError):
+        return None
+    return saved
+
+
 def load_analysis(folder: Path, image: MultichannelImage) -> ImageAnalysis:
     """Bring a saved analysis back to the image that it was made from.
 
@@ -214,7 +277,9 @@ def load_analysis(folder: Path, image: MultichannelImage) -> ImageAnalysis:
     patches = cut_patches(image, saved.values["patch_roles"], config)
     dye, death = saved.dye(), None
     if dye is not None:
-        death = score_cell_death(dye, saved.values["death"]["threshold"], config.death)
+        threshold = saved.values["death"]["threshold"]
+        threshold = float("nan") if threshold is None else threshold
+        death = score_cell_death(dye, threshold, config.death)
     return ImageAnalysis(
         image=image,
         labels=saved.labels(),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_bio_superposition.core.errors import ChannelError, list_choices
+from napari_bio_superposition.core.files import make_folder
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.provenance import package_versions
 from napari_bio_superposition.core.types import NUCLEI, MultichannelImage
@@ -22,6 +23,7 @@ from napari_bio_superposition.workflows.batch_summary import (
     prefixed,
 )
 from napari_bio_superposition.workflows.config_files import config_to_plain
+from napari_bio_superposition.workflows.result_folder import shorten_name
 from napari_bio_superposition.workflows.segment_config import SegmentConfig
 
 
@@ -51,7 +53,7 @@ def segment_files(
     model = None
     if config.method == "stardist":
         model = load_stardist(config.weights, device=choose_device(config.device))
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     rows = []
     for done, reference in enumerate(fields):
         yield Progress("Segmenting images", done, len(fields), "images")
@@ -75,7 +77,7 @@ def _segment_one(
     image = read_field(reference, config=config.reading)
     plane = image.channel(_nuclear_channel(image, config.channel))
     labels = yield from segment_nuclei(plane, config, model=model)
-    path = out / f"{reference.id}_nuclei.tif"
+    path = out / f"{shorten_name(reference.id)}_nuclei.tif"
     write_labels(labels, path, pixel_size_um=image.pixel_size_um)
     return {"id": reference.id, "n_nuclei": int(labels.max()), "file": path.name}
 
