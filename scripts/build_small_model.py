@@ -1,0 +1,268 @@
+"""Build the bundled model `small` from the simulated study: patches, encoder, SAE, measures, card.
+
+Each stage keeps its result in the working folder and is skipped when that is there, so a killed run
+goes on where it was: ``python scripts/build_small_model.py --work build/small``.
+"""
+
+import argparse
+import dataclasses
+import datetime as dt
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file, save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from napari_bio_superposition.core.progress import Job, Progress, run
+from napari_bio_superposition.core.types import FloatArray
+from napari_bio_superposition.imaging.patch_config import PatchConfig
+from napari_bio_superposition.imaging.patches import extract_patches
+from napari_bio_superposition.imaging.simulate import (
+    GENOTYPES,
+    SimulationConfig,
+    simulate_study,
+)
+from napari_bio_superposition.models.card import ModelCard
+from napari_bio_superposition.models.catalogue import bundled_folder
+from napari_bio_superposition.models.checkpoint import load_model, round_to_half, save_model
+from napari_bio_superposition.models.encoder import PRESETS, Encoder, use_channels_last
+from napari_bio_superposition.models.feature_model import FeatureModel
+from napari_bio_superposition.models.inference import EncodedPatches, TokenCache, encode_patches
+from napari_bio_superposition.models.sae_metrics import measure_sae
+from napari_bio_superposition.models.sae_training import train_sae
+from napari_bio_superposition.models.training import train_encoder
+from napari_bio_superposition.models.training_config import ContrastiveConfig, SaeConfig
+
+T = TypeVar("T")
+ROLES = ("mitochondria", "lysosomes", "nuclei")  # the paper's order; the death dye never enters
+SEED = 20_261_121
+STUDY = SimulationConfig(n_plates=4, wells_per_class=4)
+PATCHES = PatchConfig(intensity_scaling="field_percentile")
+CONTRASTIVE = ContrastiveConfig(  # a quarter of an hour on one core instead of GPU-hours
+    n_epochs=2,
+    batch_size=20,
+    warmup_epochs=0,
+    optimizer="adamw",
+    learning_rate=4e-4,
+    projector_rate=10.0,
+    temperature=0.2,
+    key_momentum=0.99,
+    queue_size=512,
+    centre_first=True,
+    centre_pooled=True,
+)
+SAE = SaeConfig(
+    n_latents=512,
+    sparsity=0.02,
+    tokens_per_patch=512,
+    n_epochs=3,
+    batch_tokens=1024,
+    learning_rate=5e-3,
+)
+
+
+def main() -> None:
+    """Build the model and print what it is worth."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder for intermediate results")
+    parser.add_argument("--out", type=Path, default=bundled_folder() / "small")
+    parser.add_argument("--threads", type=int, default=1, help="processor threads")
+    parser.add_argument("--sparsity", type=float, default=SAE.sparsity)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    options.work.mkdir(parents=True, exist_ok=True)
+    config = dataclasses.replace(SAE, sparsity=options.sparsity)
+
+    data = load_or_make_patches(options.work / "patches.npz")
+    encoder = load_or_train_encoder(options.work / "encoder.safetensors", data)
+    training = data.take(~data.held_out)
+    job = train_sae(
+        encoder,
+        training.pixels[:: max(1, len(training.pixels) // 1024)],
+        config,
+        CONTRASTIVE.normalization,
+        rng=np.random.default_rng(SEED + 2),
+    )
+    trained = timed("Training the SAE", job)
+    round_to_half(trained.sae)
+    model = FeatureModel(describe(config), encoder, trained.sae, trained.mean_token)
+    measurements = measure(model, data)
+    card = dataclasses.replace(model.card, measurements=measurements)
+    save_model(dataclasses.replace(model, card=card), options.out, half_precision=True)
+    load_model(options.out)
+    for name, value in measurements.items():
+        print(f"{name:45s} {value}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Patches:
+    """Accepted patches of the study with their class and whether their well is held out."""
+
+    pixels: FloatArray
+    classes: npt.NDArray[np.int64]
+    wells: npt.NDArray[np.str_]
+    held_out: npt.NDArray[np.bool_]
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> "Patches":
+        """Return the patches at some rows."""
+        return Patches(*(getattr(self, f.name)[rows] for f in dataclasses.fields(self)))
+
+
+def load_or_make_patches(path: Path) -> Patches:
+    """Simulate the study and cut it; the last well of each genotype on a plate is held out."""
+    if not path.is_file():
+        study = simulate_study(STUDY, rng=np.random.default_rng(SEED))
+        last_well: dict[tuple[str, str], str] = {}
+        for spec in study.specs:
+            last_well[spec.plate, spec.genotype] = f"{spec.plate}/{spec.well}"
+        pixels, classes, wells = [], [], []
+        for number, field in enumerate(study, start=1):
+            accepted = extract_patches(field.image, ROLES, PATCHES).accepted_pixels
+            pixels.append(np.round(accepted * 65535).astype(np.uint16))
+            where = field.image.acquisition
+            classes += [GENOTYPES.index(where.genotype)] * len(accepted)
+            wells += [where.group] * len(accepted)
+            print(f"field {number} of {len(study)}: {len(accepted)} patches", flush=True)
+        held_out = np.isin(wells, list(last_well.values()))
+        arrays = {"classes": np.array(classes), "wells": np.array(wells), "held_out": held_out}
+        np.savez(path, pixels=np.concatenate(pixels), **arrays)
+    with np.load(path) as stored:
+        scaled = stored["pixels"].astype(np.float32) / 65535
+        return Patches(scaled, stored["classes"], stored["wells"], stored["held_out"])
+
+
+def load_or_train_encoder(path: Path, data: Patches) -> Encoder:
+    """Train the encoder on the wells that are not held out, and round its kernels to float16."""
+    if not path.is_file():
+        training = data.take(~data.held_out)
+        job = train_encoder(
+            training.pixels,
+            training.classes,
+            PRESETS["small"],
+            CONTRASTIVE,
+            rng=np.random.default_rng(SEED + 1),
+        )
+        network = timed("Training the encoder", job).network
+        save_file({k: v.contiguous() for k, v in network.encoder.state_dict().items()}, path)
+    encoder = Encoder(PRESETS["small"])
+    encoder.load_state_dict(load_file(path))
+    round_to_half(encoder)
+    use_channels_last(encoder)
+    return encoder.requires_grad_(False).eval()
+
+
+def describe(config: SaeConfig) -> ModelCard:
+    """Return the card without measurements."""
+    shape = PRESETS["small"]
+    return ModelCard(
+        name="small",
+        description=(
+            "A small encoder and sparse autoencoder trained on simulated neuronal cultures. It is "
+            "there to learn the tool and to run everything offline; train on your own images "
+            "before drawing biological conclusions."
+        ),
+        channel_roles=ROLES,
+        patch_side_px=PATCHES.side_px,
+        pixel_size_um=STUDY.pixel_size_um,
+        intensity_scaling=PATCHES.intensity_scaling,
+        low_percentile=PATCHES.low_percentile,
+        high_percentile=PATCHES.high_percentile,
+        instance_normalization=CONTRASTIVE.normalization.mode,
+        std_floor=CONTRASTIVE.normalization.std_floor,
+        width=shape.width,
+        blocks=shape.blocks,
+        refine_blocks=shape.refine_blocks,
+        tap=config.tap,
+        centring=config.centring,
+        n_latents=config.n_latents,
+        training_data=(
+            f"Simulated study of this package, {STUDY.n_fields} fields of {STUDY.side_px} px, "
+            f"seed {SEED}; one well of four per plate and genotype held out."
+        ),
+        training={
+            "study": dataclasses.asdict(STUDY),
+            "encoder": dataclasses.asdict(CONTRASTIVE),
+            "sae": dataclasses.asdict(config),
+            "seed": SEED,
+        },
+        licence="BSD-3-Clause",
+        created=dt.datetime.now(tz=dt.UTC).date().isoformat(),
+    )
+
+
+def measure(model: FeatureModel, data: Patches) -> dict[str, Any]:
+    """Measure the model on the wells that are held out; probes are fitted on the others."""
+    train, test = data.take(~data.held_out), data.take(data.held_out)
+    train = train.take(np.arange(len(train.pixels)) % 2 == 0)  # enough for a linear probe
+    seen = timed("Encoding training patches", encode_patches(model, train.pixels))
+    held = timed("Encoding held-out patches", encode_patches(model, test.pixels, keep_tokens=True))
+    if held.tokens is None:
+        raise RuntimeError("The tokens were asked for.")
+    metrics = measure_sae(model.sae, sample_tokens(held.tokens))
+    return {
+        "held_out_wells": len(np.unique(test.wells)),
+        "held_out_patches": len(test.pixels),
+        "chance_accuracy": 1 / len(GENOTYPES),
+        **probe("sae", lambda encoded: encoded.activations, (seen, train), (held, test)),
+        **probe("cnn", lambda encoded: encoded.cnn, (seen, train), (held, test)),
+        "l0": round(metrics.l0, 2),
+        "active_token_share": round(metrics.active_token_share, 4),
+        "fvu": round(metrics.fvu, 4),
+        "alive_share": round(metrics.alive_share(), 4),
+    }
+
+
+def sample_tokens(tokens: TokenCache, stride: int = 16) -> torch.Tensor:
+    """Return every 16th token of each patch, ``(token, width)`` float32."""
+    return torch.from_numpy(tokens.unit[:, 5::stride]).float().flatten(0, 1)
+
+
+def probe(
+    name: str,
+    select: Callable[[EncodedPatches], FloatArray],
+    train: tuple[EncodedPatches, Patches],
+    test: tuple[EncodedPatches, Patches],
+) -> dict[str, float]:
+    """Return the accuracy of a linear probe per patch, and per well by the mean probability."""
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
+    classifier.fit(select(train[0]), train[1].classes)
+    chances = classifier.predict_proba(select(test[0]))
+    data = test[1]
+    right = chances.argmax(1) == data.classes
+    wells = np.unique(data.wells)
+    right_wells = [
+        chances[data.wells == well].mean(0).argmax() == data.classes[data.wells == well][0]
+        for well in wells
+    ]
+    return {
+        f"{name}_probe_patch_accuracy": round(float(right.mean()), 4),
+        f"{name}_probe_well_accuracy": round(float(np.mean(right_wells)), 4),
+    }
+
+
+def timed(title: str, job: Job[T]) -> T:
+    """Run a job, print a line every ten seconds, and how long it took."""
+    start = last = time.perf_counter()
+
+    def report(progress: Progress) -> None:
+        nonlocal last
+        if time.perf_counter() - last > 10:
+            last = time.perf_counter()
+            elapsed = f"{last - start:5.0f} s"
+            count = f"{progress.done}/{progress.total}"
+            print(f"{elapsed}  {progress.step}  {count}  {progress.notice}", flush=True)
+
+    result = run(job, report)
+    print(f"{title}: {time.perf_counter() - start:.0f} s", flush=True)
+    return result
+
+
+if __name__ == "__main__":
+    main()
