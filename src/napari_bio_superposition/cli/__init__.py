@@ -12,6 +12,7 @@ COMMANDS = {
     "simulate": "write a simulated study: images, masks, cell states, RNA counts",
     "segment": "find nuclei in images",
     "analyze": "nuclei, cell death, patches and SAE features of images, as one AnnData table",
+    "couple": "couple patches with RNA cells by Gromov-Wasserstein, and say how far to trust it",
     "info": "versions, devices and models on this computer; or what an image or result holds",
 }
 """Command to summary; each lives in the module of its name and is imported when it is called."""

@@ -1,0 +1,129 @@
+"""Search for alternative alignments: many annealed starts, clustered into basins, ranked by loss.
+
+Losses are comparable within one pair of costs and one epsilon only; nothing here compares others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_bio_superposition.alignment.gromov import (
+    CentredCost,
+    SolverLimits,
+    solve_entropic,
+    square_loss,
+)
+from napari_bio_superposition.alignment.starts import draw_starts
+from napari_bio_superposition.core.progress import Job
+from napari_bio_superposition.core.types import FloatArray
+
+SAME_BASIN = 0.25
+"""Total variation below which two plans are the same alignment."""
+_COLD = (1e-1, 5e-2)
+"""Epsilons that the product plan goes through before it joins the other starts."""
+_SORTING = 2e-2
+"""Epsilon at which starts fall into basins."""
+_QUICK = SolverLimits(
+    plan_tolerance=3e-3,
+    row_tolerance=1e-4,
+    outer=30,
+    inner=100,
+    outer_annealing=8,
+    inner_annealing=30,
+)
+_CAREFUL = SolverLimits(plan_tolerance=1e-3, row_tolerance=1e-5, outer=60, inner=200)
+
+
+@dataclass(frozen=True, eq=False)
+class Basin:
+    """One alternative alignment.
+
+    Parameters
+    ----------
+    plan
+        ``(n, m)`` float32 of total mass 1.
+    loss
+        Gromov-Wasserstein loss of the plan, without the entropy.
+    starts
+        Number of starts that ended here.
+    """
+
+    plan: FloatArray
+    loss: float
+    starts: int
+
+
+Basins = tuple[Basin, ...]
+"""Alternative alignments at one pair of costs and one epsilon, lowest loss first."""
+
+
+def search_basins(
+    costs: tuple[CentredCost, CentredCost],
+    epsilons: Sequence[float],
+    n_starts: int,
+    *,
+    keep: int = 8,
+    rng: np.random.Generator,
+) -> Job[Mapping[float, Basins]]:
+    """Find the alternative alignments of two geometries at each epsilon.
+
+    Parameters
+    ----------
+    costs
+        Full costs of the landmarks.
+    epsilons
+        Values to report at; they are gone through from the largest to the smallest.
+    n_starts
+        Number of starts, the annealed product plan included.
+    keep
+        Basins of lowest loss that are followed below the epsilon at which starts fall into basins.
+    rng
+        Draws the starts.
+
+    Returns
+    -------
+    dict
+        Epsilon to basins, lowest loss first.
+    """
+    product = costs[0].masses @ costs[1].masses.mT
+    cold = yield from solve_entropic(costs, product, list(_COLD), _QUICK)
+    starts = torch.cat([cold.plan[None], draw_starts(costs, n_starts - 1, rng=rng)])
+    sorting = [max(_SORTING, *epsilons)]
+    plans = (yield from solve_entropic(costs, starts, sorting, _QUICK)).plan
+    weights = [1] * len(plans)
+    found = {}
+    for epsilon in sorted(epsilons, reverse=True):
+        plans, weights = _merge(costs, plans, weights)
+        plans, weights = plans[:keep], weights[:keep]
+        plans = (yield from solve_entropic(costs, plans, [epsilon], _CAREFUL)).plan
+        plans, weights = _merge(costs, plans, weights)
+        losses = square_loss(costs[0], plans, costs[1]).tolist()
+        found[epsilon] = tuple(
+            Basin(plan.cpu().numpy(), loss, weight)
+            for plan, loss, weight in zip(plans, losses, weights, strict=True)
+        )
+    return found
+
+
+def _merge(
+    costs: tuple[CentredCost, CentredCost], plans: Tensor, weights: list[int]
+) -> tuple[Tensor, list[int]]:
+    """Keep the plan of lowest loss of each basin, in order of loss; add up the starts."""
+    order = square_loss(costs[0], plans, costs[1]).argsort().tolist()
+    kept: list[int] = []
+    counts: list[int] = []
+    for index in order:
+        near = [
+            number
+            for number, other in enumerate(kept)
+            if float((plans[index] - plans[other]).abs().sum()) / 2 < SAME_BASIN
+        ]
+        if near:
+            counts[near[0]] += weights[index]
+        else:
+            kept.append(index)
+            counts.append(weights[index])
+    return plans[kept], counts

@@ -1,0 +1,168 @@
+"""From the plan of the landmarks to the plan of all cells: exact, low-rank, or block by block."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_bio_superposition.alignment.blocks import fill_blocks
+from napari_bio_superposition.alignment.config import CouplingConfig
+from napari_bio_superposition.alignment.gromov import (
+    CentredCost,
+    SolverLimits,
+    centre_cost,
+    epsilon_stages,
+    factorize_cost,
+    solve_entropic,
+    square_loss,
+)
+from napari_bio_superposition.alignment.sinkhorn import round_to_marginals
+from napari_bio_superposition.alignment.survey import Survey, measure_paths
+from napari_bio_superposition.core.progress import Job, Progress
+from napari_bio_superposition.core.types import FloatArray
+
+Solver = Literal["auto", "exact", "low_rank", "landmarks"]
+_EXACT_UP_TO = 2000
+_LOW_RANK_UP_TO = 6000
+_WARM = 1e-2
+"""Epsilon at which the plan of all cells starts: low enough to stay in the landmarks' basin."""
+_LIMITS = SolverLimits(outer=100, inner=500)
+
+
+@dataclass(frozen=True, eq=False)
+class FullPlan:
+    """The plan of all cells.
+
+    Parameters
+    ----------
+    plan
+        ``(n, m)`` numpy array, or CSR where sparse; exact uniform marginals up to rounding.
+    loss
+        Gromov-Wasserstein loss; that of the low-rank costs where they were used.
+    solver
+        What found it.
+    solver_error
+        L1 error of the rows before the marginals were made exact.
+    converged
+        Whether the solver came to rest.
+    """
+
+    plan: Any
+    loss: float
+    solver: str
+    solver_error: float
+    converged: bool
+
+
+def choose_solver(config: CouplingConfig, n_cells: int) -> Solver:
+    """Return the solver for the larger modality's number of cells."""
+    if config.solver != "auto":
+        return config.solver
+    if n_cells <= _EXACT_UP_TO:
+        return "exact"
+    return "low_rank" if n_cells <= _LOW_RANK_UP_TO else "landmarks"
+
+
+def mean_distances(survey: Survey, ks: tuple[int, ...]) -> FloatArray:
+    """Return the distances from landmarks to all cells, averaged over numbers of neighbours."""
+    return np.asarray(np.mean([survey.distances[k] for k in ks], axis=0), dtype=np.float32)
+
+
+def landmark_cost(survey: Survey, ks: tuple[int, ...]) -> Any:
+    """Return the symmetric distances between landmarks, averaged over numbers of neighbours."""
+    return np.mean([survey.between_landmarks(k) for k in ks], axis=0)
+
+
+def plan_all_cells(
+    surveys: tuple[Survey, Survey],
+    ks: tuple[int, ...],
+    epsilon: float,
+    landmark_plan: npt.NDArray[Any],
+    config: CouplingConfig,
+) -> Job[FullPlan]:
+    """Extend the plan of the landmarks to all cells.
+
+    Parameters
+    ----------
+    surveys
+        Both modalities.
+    ks
+        Numbers of neighbours whose distances are averaged.
+    epsilon
+        Weight of the entropy; of no effect for the solver ``landmarks``.
+    landmark_plan
+        The chosen alignment, ``(n_landmarks, m_landmarks)``; for the solver ``landmarks`` the one
+        refined without entropy, which is sparse.
+    config
+        Solver, rank and device.
+    """
+    solver = choose_solver(config, max(map(len, surveys)))
+    if solver == "landmarks":
+        yield Progress("Filling the blocks of the plan")
+        return _plan_blocks(surveys, ks, landmark_plan)
+    costs = []
+    for number, survey in enumerate(surveys):
+        yield Progress("Measuring all paths", number, 2, "modalities")
+        costs.append(_full_cost(survey, ks, config, solver))
+    pair = (costs[0], costs[1])
+    start = _expand(surveys, landmark_plan).to(pair[0].left)
+    stages = epsilon_stages(max(_WARM, epsilon), epsilon)
+    solution = yield from solve_entropic(pair, start, stages, _LIMITS)
+    plan = _round(solution.plan, solver)
+    loss = float(square_loss(pair[0], plan.to(pair[0].left), pair[1]))
+    return FullPlan(plan.numpy(), loss, solver, solution.row_error, solution.converged)
+
+
+def _round(plan: Tensor, solver: str) -> Tensor:
+    """Make the marginals exact, in float64 where that is affordable."""
+    plan = plan.cpu()
+    if solver == "exact":
+        plan = plan.double()
+    n, m = plan.shape
+    p = torch.full((n, 1), 1 / n, dtype=plan.dtype)
+    q = torch.full((1, m), 1 / m, dtype=plan.dtype)
+    return round_to_marginals(plan, p, q)
+
+
+def _full_cost(
+    survey: Survey, ks: tuple[int, ...], config: CouplingConfig, solver: str
+) -> CentredCost:
+    if solver == "low_rank":
+        return factorize_cost(
+            mean_distances(survey, ks), survey.landmarks, rank=config.rank, device=config.device
+        )
+    if len(survey.landmarks) == len(survey):
+        return centre_cost(landmark_cost(survey, ks), device=config.device)
+    total = np.zeros((len(survey), len(survey)), dtype=np.float32)
+    for k in ks:
+        total += measure_paths(
+            survey.neighbours, np.arange(len(survey)), k, config, survey.resamples
+        )[0]
+    return centre_cost((total + total.T) / (2 * len(ks)), device=config.device)
+
+
+def _expand(surveys: tuple[Survey, Survey], landmark_plan: npt.NDArray[Any]) -> Tensor:
+    """Share the mass of each pair of landmarks evenly among the cells they stand for."""
+    first, second = surveys
+    density = landmark_plan / np.outer(first.masses, second.masses)
+    full = density[first.nearest][:, second.nearest] / (len(first) * len(second))
+    return torch.as_tensor(full, dtype=torch.float32)
+
+
+def _plan_blocks(
+    surveys: tuple[Survey, Survey], ks: tuple[int, ...], landmark_plan: npt.NDArray[Any]
+) -> FullPlan:
+    first, second = surveys
+    masses = torch.as_tensor(first.masses)[:, None], torch.as_tensor(second.masses)[None, :]
+    exact = round_to_marginals(torch.as_tensor(landmark_plan, dtype=torch.float64), *masses)
+    plan = fill_blocks(
+        exact.numpy(),
+        (first.nearest, second.nearest),
+        (mean_distances(first, ks), mean_distances(second, ks)),
+    )
+    costs = [centre_cost(landmark_cost(s, ks), s.masses, dtype=torch.float64) for s in surveys]
+    loss = float(square_loss(costs[0], exact, costs[1]))
+    return FullPlan(plan, loss, "landmarks", 0.0, True)

@@ -1,0 +1,168 @@
+"""One modality as the search sees it: landmarks and scaled distances at every k. No transport."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_bio_superposition.alignment.config import CouplingConfig
+from napari_bio_superposition.alignment.geodesics import (
+    Neighbours,
+    build_graph,
+    farthest_landmarks,
+    find_neighbours,
+    geodesic_distances,
+    prepare_points,
+)
+from napari_bio_superposition.core.progress import Job, Progress
+from napari_bio_superposition.core.types import FloatArray, IntArray
+
+_SHARE = 0.8
+"""Share of the cells in a resampled graph."""
+_MANY = 4096
+"""Values that describe the distribution of distances."""
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """Landmarks of one modality and their distances to all cells, at every number of neighbours.
+
+    Parameters
+    ----------
+    neighbours
+        Neighbour lists of all cells.
+    landmarks
+        Indices of cells, ``(n_landmarks,)``; all cells, in order, where they are few.
+    nearest
+        Landmark that stands for each cell, ``(n,)``, as a position in *landmarks*.
+    distances
+        k to ``(n_landmarks, n)`` float32 in ``[0, 1]``.
+    component_sizes
+        k to the cells per component of the graph before it was joined, largest first.
+    resamples
+        Cells of each resampled graph.
+    """
+
+    neighbours: Neighbours
+    landmarks: IntArray
+    nearest: IntArray
+    distances: Mapping[int, FloatArray]
+    component_sizes: Mapping[int, tuple[int, ...]]
+    resamples: tuple[IntArray, ...]
+
+    def __len__(self) -> int:
+        return len(self.neighbours)
+
+    @property
+    def masses(self) -> FloatArray:
+        """Share of the cells that each landmark stands for, ``(n_landmarks,)``."""
+        counts = np.bincount(self.nearest, minlength=len(self.landmarks))
+        return np.asarray(counts / len(self), dtype=np.float64)
+
+    def between_landmarks(self, k: int) -> FloatArray:
+        """Return the distances between landmarks at *k*, symmetric."""
+        block = self.distances[k][:, self.landmarks]
+        return np.asarray((block + block.T) / 2)
+
+
+def survey_modality(
+    features: npt.ArrayLike, config: CouplingConfig, *, name: str, rng: np.random.Generator
+) -> Job[Survey]:
+    """Find neighbours, landmarks and distances of one modality.
+
+    Parameters
+    ----------
+    features
+        ``(n, d)``.
+    config
+        Metric, numbers of neighbours, landmarks and resamples.
+    name
+        What the modality is called in reports.
+    rng
+        Draws resamples and the first landmark.
+    """
+    points = prepare_points(features, config.metric)
+    yield Progress(f"Finding neighbours: {name}")
+    neighbours = find_neighbours(points, int(np.ceil(max(config.neighbours) / _SHARE**2)))
+    resamples = _draw_resamples(len(points), config.n_resamples, rng)
+    middle = sorted(config.neighbours)[len(config.neighbours) // 2]
+    graph = build_graph(neighbours, k=middle, weights=config.edge_weights)
+    landmarks = farthest_landmarks(graph, config.n_landmarks, rng=rng)
+    distances, sizes = {}, {}
+    for done, k in enumerate(config.neighbours):
+        yield Progress(f"Measuring paths: {name}", done, len(config.neighbours), "graphs")
+        distances[k], sizes[k] = measure_paths(neighbours, landmarks, k, config, resamples)
+    return Survey(
+        neighbours=neighbours,
+        landmarks=landmarks,
+        nearest=_assign(distances[middle], landmarks),
+        distances=distances,
+        component_sizes=sizes,
+        resamples=resamples,
+    )
+
+
+def measure_paths(
+    neighbours: Neighbours,
+    sources: IntArray,
+    k: int,
+    config: CouplingConfig,
+    resamples: tuple[IntArray, ...] = (),
+) -> tuple[FloatArray, tuple[int, ...]]:
+    """Return scaled distances from *sources* to all cells, averaged over resampled graphs.
+
+    Returns
+    -------
+    distances
+        ``(n_sources, n)`` float32 in ``[0, 1]``.
+    component_sizes
+        Of the graph of all cells.
+    """
+    graph = build_graph(neighbours, k=k, weights=config.edge_weights)
+    total = scale_distances(geodesic_distances(graph, sources), config)
+    count = np.ones((1, 1), dtype=np.float32)
+    if resamples:
+        count = np.ones_like(total)
+    for cells in resamples:
+        part = build_graph(
+            neighbours, k=min(k, len(cells) - 1), weights=config.edge_weights, cells=cells
+        )
+        position = np.full(len(neighbours), -1)
+        position[cells] = np.arange(len(cells))
+        inside = np.flatnonzero(position[sources] >= 0)
+        found = geodesic_distances(part, position[sources[inside]])
+        total[np.ix_(inside, cells)] += scale_distances(found, config)
+        count[np.ix_(inside, cells)] += 1
+    return total / count, graph.component_sizes
+
+
+def scale_distances(distances: FloatArray, config: CouplingConfig) -> FloatArray:
+    """Return distances of one modality in ``[0, 1]``, comparable with those of another.
+
+    ``rank`` replaces each by the share of distances below it, equal ones by the middle of their
+    ranks, so that the two modalities have the same distribution of distances; ``maximum`` divides
+    by the largest one.
+    """
+    if config.scale == "maximum":
+        return np.asarray(distances / (float(distances.max()) or 1.0))
+    step = max(1, distances.size // 4_000_000)
+    values, counts = np.unique(distances.ravel()[::step], return_counts=True)
+    middle = (np.cumsum(counts) - counts / 2) / counts.sum()
+    if len(values) > _MANY:
+        keep = np.unique(np.linspace(0, len(values) - 1, _MANY).astype(int))
+        values, middle = values[keep], middle[keep]
+    return np.asarray(np.interp(distances, values, middle), dtype=np.float32)
+
+
+def _draw_resamples(n: int, wanted: int, rng: np.random.Generator) -> tuple[IntArray, ...]:
+    number = min(wanted, 4_000_000 // n**2)
+    size = max(2, round(_SHARE * n))
+    return tuple(np.sort(rng.choice(n, size, replace=False)) for _ in range(number))
+
+
+def _assign(distances: FloatArray, landmarks: IntArray) -> IntArray:
+    """Return the nearest landmark of each cell; a landmark stands for itself."""
+    nearest = distances.argmin(axis=0)
+    nearest[landmarks] = np.arange(len(landmarks))
+    return np.asarray(nearest)

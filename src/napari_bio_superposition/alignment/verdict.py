@@ -1,0 +1,219 @@
+"""From figures to words: how far a coupling may be trusted. No computing of figures here."""
+
+from dataclasses import dataclass, replace
+
+from napari_bio_superposition.alignment.coupling import Coupling
+from napari_bio_superposition.alignment.nulls import GAUSSIAN, SHUFFLED, WITHIN, NullComparison
+
+REFUSED = "no plan"
+NO_ALIGNMENT = "no alignment"
+AMBIGUOUS = "ambiguous"
+LOW_CONFIDENCE = "low confidence"
+CLASS_LEVEL = "class-level only"
+CELL_LEVEL = "cell-level"
+NOT_TESTED = "not tested"
+VERDICTS = (REFUSED, NO_ALIGNMENT, AMBIGUOUS, LOW_CONFIDENCE, CLASS_LEVEL, CELL_LEVEL, NOT_TESTED)
+
+_MIN_Z = 4.0
+"""Standard deviations below a null's mean that count as an alignment: twenty unrelated pairs in
+twenty have to stay above, with a null of ten losses."""
+_AMBIGUOUS_GAP = 0.02
+_AGREEING = 0.5
+_ROW_ERROR = 1e-2
+_CHANCE = 0.4
+"""FOSCTTM above which a map of all cells is closer to chance (0.5) than to use."""
+_MIN_Z_CLOUD = 2.0
+"""The same for clouds of equal covariance, which share the overall shape with the data and whose
+losses scatter more."""
+_CHANCE_WITHIN = 0.35
+"""Within-class FOSCTTM above which single matches are closer to chance (0.5) than to use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The figures behind a verdict.
+
+    Parameters
+    ----------
+    solver_error
+        L1 error of the marginals before they were made exact.
+    nulls
+        Losses of the data and of rebuilt geometries; ``None`` where none were computed.
+    gap
+        Share by which the runner-up's loss is higher; ``None`` without a runner-up.
+    n_ambiguous
+        Number of alternative alignments within 2 % of the lowest loss.
+    agreement
+        Of the couplings of other numbers of neighbours with the chosen one.
+    subsample_agreement
+        Of the couplings of random subsets with the chosen one.
+    foscttm, within_class
+        Measured FOSCTTM, overall and within classes, where pairs (and labels) are given.
+    """
+
+    solver_error: float
+    nulls: NullComparison | None
+    gap: float | None
+    n_ambiguous: int
+    agreement: tuple[float, ...]
+    subsample_agreement: tuple[float, ...]
+    foscttm: float | None = None
+    within_class: float | None = None
+
+
+def judge_coupling(
+    coupling: Coupling, foscttm: float | None = None, within_class: float | None = None
+) -> Coupling:
+    """Return the coupling with its verdict and explanation.
+
+    Parameters
+    ----------
+    coupling
+        With all its diagnostics.
+    foscttm, within_class
+        Measured FOSCTTM, overall and within classes, where pairs (and labels) are given: what is
+        measured counts more than what nulls suggest.
+    """
+    runners_up = [basin.gap for basin in coupling.basins[1:]]
+    nulls = None
+    if coupling.null_losses:
+        nulls = NullComparison(coupling.null_observed, coupling.null_losses)
+    verdict, explanation = judge(
+        Evidence(
+            solver_error=coupling.solver_error,
+            nulls=nulls,
+            gap=min(runners_up, default=None),
+            n_ambiguous=sum(gap < _AMBIGUOUS_GAP for gap in runners_up),
+            agreement=tuple(v for k, v in coupling.agreement.items() if k != coupling.k[0]),
+            subsample_agreement=coupling.subsample_agreement,
+            foscttm=foscttm,
+            within_class=within_class,
+        )
+    )
+    return replace(coupling, verdict=verdict, explanation=explanation)
+
+
+def judge(evidence: Evidence) -> tuple[str, tuple[str, ...]]:
+    """Return the verdict and the sentences that explain it, the gravest finding first."""
+    rules = [_refuse]
+    if evidence.foscttm is None:
+        rules += [_compare_with_shuffled, _look_for_others, _look_for_agreement]
+        rules += [_compare_with_cloud, _compare_with_clusters]
+    else:
+        rules += [_measure_overall, _measure_within]
+    for rule in rules:
+        verdict, sentence = rule(evidence)
+        if verdict:
+            return verdict, (sentence, *_notes(evidence, verdict))
+    return NOT_TESTED, ("No null geometries were computed (--n-nulls 0).", *_notes(evidence, ""))
+
+
+_Finding = tuple[str, str]
+_NOTHING: _Finding = ("", "")
+
+
+def _refuse(evidence: Evidence) -> _Finding:
+    if evidence.solver_error <= _ROW_ERROR:
+        return _NOTHING
+    return REFUSED, (
+        f"The solver left {evidence.solver_error:.1%} of the mass unplaced. Choose a larger "
+        "epsilon or fewer neighbours."
+    )
+
+
+def _compare_with_shuffled(evidence: Evidence) -> _Finding:
+    if evidence.nulls is None or evidence.nulls.z(SHUFFLED) >= _MIN_Z:
+        return _NOTHING
+    return NO_ALIGNMENT, (
+        f"The loss is no better than chance: {evidence.nulls.z(SHUFFLED):.1f} standard deviations "
+        f"below that of geometries without structure (columns shuffled), where {_MIN_Z:g} are "
+        "asked for. Do not read anything from the plan."
+    )
+
+
+def _look_for_others(evidence: Evidence) -> _Finding:
+    if evidence.gap is None or evidence.gap >= _AMBIGUOUS_GAP:
+        return _NOTHING
+    return AMBIGUOUS, _describe_others(evidence)
+
+
+def _look_for_agreement(evidence: Evidence) -> _Finding:
+    values = (*evidence.agreement, *evidence.subsample_agreement)
+    disagreeing = sum(value < _AGREEING for value in values)
+    if 2 * disagreeing < len(values) or not values:
+        return _NOTHING
+    return LOW_CONFIDENCE, (
+        f"Couplings disagree: {disagreeing} of {len(values)} from other numbers of neighbours and "
+        "from subsets of the cells contradict the chosen one. Treat it as a guess."
+    )
+
+
+def _compare_with_cloud(evidence: Evidence) -> _Finding:
+    if evidence.nulls is None or evidence.nulls.z(GAUSSIAN) >= _MIN_Z_CLOUD:
+        return _NOTHING
+    return CLASS_LEVEL, (
+        "No alignment better than that of a cloud of the same covariance: the evidence is the "
+        "overall shape alone. The map holds at most at the level of classes, and known labels "
+        "should confirm it; do not read individual matches."
+    )
+
+
+def _compare_with_clusters(evidence: Evidence) -> _Finding:
+    if evidence.nulls is None:
+        return _NOTHING
+    z = evidence.nulls.z(WITHIN)
+    if z < _MIN_Z:
+        return CLASS_LEVEL, (
+            "Geometries that keep only the clusters of cells couple nearly as well (the data are "
+            f"{z:.1f} standard deviations better, where {_MIN_Z:g} are asked for): the map holds "
+            "at the level of classes; do not read individual matches."
+        )
+    return CELL_LEVEL, (
+        f"The loss is {z:.1f} standard deviations better than that of geometries that keep only "
+        "the clusters of cells. Whether single matches are right cannot be known without pairs."
+    )
+
+
+def _measure_overall(evidence: Evidence) -> _Finding:
+    if evidence.foscttm is None or evidence.foscttm <= _CHANCE:
+        return _NOTHING
+    return NO_ALIGNMENT, (
+        f"The true match stands at {evidence.foscttm:.2f} of the way on average (0.5 is chance, "
+        "above it the map is flipped). Do not read anything from the plan."
+    )
+
+
+def _measure_within(evidence: Evidence) -> _Finding:
+    if evidence.within_class is None:
+        verdict = _compare_with_clusters(evidence)
+        return verdict if verdict[0] else _NOTHING
+    found = (
+        f"Among cells of one class the true match stands at {evidence.within_class:.2f} of the way "
+        "(0 is perfect, 0.5 is chance)"
+    )
+    if evidence.within_class > _CHANCE_WITHIN:
+        return CLASS_LEVEL, (
+            f"{found}: the map holds at the level of classes; do not read individual matches."
+        )
+    return CELL_LEVEL, f"{found}."
+
+
+def _describe_others(evidence: Evidence) -> str:
+    return (
+        f"{evidence.n_ambiguous} alternative alignments are as good, the next within "
+        f"{max(evidence.gap or 0.0, 0.0):.1%} of the loss: a mirror image cannot be told from the "
+        "map itself. Look at the listed basins; one known class would decide."
+    )
+
+
+def _notes(evidence: Evidence, verdict: str) -> tuple[str, ...]:
+    notes = []
+    if verdict != AMBIGUOUS and evidence.n_ambiguous:
+        notes.append(_describe_others(evidence))
+    low = [value for value in evidence.agreement if value < _AGREEING]
+    if low:
+        notes.append(
+            f"{len(low)} of {len(evidence.agreement)} other numbers of neighbours give another "
+            "alignment and were left out."
+        )
+    return tuple(notes)

@@ -1,0 +1,362 @@
+"""Coupling as a job: two tables in; a plan, a verdict with its figures, and a joined table out."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from napari_bio_superposition.alignment.config import CouplingConfig
+from napari_bio_superposition.alignment.coupling import Coupling, keep_top_entries
+from napari_bio_superposition.alignment.representation import Representation, choose_representation
+from napari_bio_superposition.core.errors import TableError, list_choices
+from napari_bio_superposition.core.files import replaced_file
+from napari_bio_superposition.core.keys import Keys
+from napari_bio_superposition.core.progress import Job, Progress
+from napari_bio_superposition.core.provenance import hash_file, package_versions
+from napari_bio_superposition.models.device import choose_device
+from napari_bio_superposition.workflows.config_files import config_to_plain
+from napari_bio_superposition.workflows.couple_config import CoupleConfig
+
+if TYPE_CHECKING:
+    import anndata
+
+    from napari_bio_superposition.alignment.scores import LabelScores, PairScores
+
+_REPRESENTATIONS = (Keys.PCA,)
+_REPRESENTATIONS_RNA = ("X_scVI", Keys.PCA)
+
+
+@dataclass(frozen=True, eq=False)
+class CoupledTables:
+    """Two tables and their coupling.
+
+    Parameters
+    ----------
+    image, rna
+        The tables; rows of the plan are rows of *image*, columns are rows of *rna*.
+    coupling
+        Plan, figures and verdict.
+    representations
+        What was coupled, images first.
+    labels, pairs
+        Scores against the truth, where labels or pairs are given.
+    config
+        The settings.
+    """
+
+    image: "anndata.AnnData"
+    rna: "anndata.AnnData"
+    coupling: Coupling
+    representations: tuple[Representation, Representation]
+    labels: "LabelScores | None"
+    pairs: "PairScores | None"
+    config: CoupleConfig
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return all figures as JSON values; the plan itself is not among them."""
+        return _describe(self)
+
+    def as_lines(self) -> list[str]:
+        """Return the verdict and the main figures for a person."""
+        coupling = self.coupling
+        lines = [f"Verdict: {coupling.verdict}", *coupling.explanation, *coupling.warnings]
+        lines.append(
+            f"k {list_choices(coupling.k)}, epsilon {coupling.epsilon:g}, "
+            f"loss {coupling.loss:.4f}, {len(coupling.basins)} alternative alignments"
+        )
+        if self.labels is not None:
+            score = self.labels.to_images
+            lines.append(
+                f"Label transfer to patches {score.barycentric:.3f} "
+                f"(permuted labels {score.null_mean:.3f}, at most {score.null_max:.3f})"
+            )
+        if self.pairs is not None:
+            within = self.pairs.within_class
+            lines.append(
+                f"FOSCTTM {self.pairs.overall:.4f} (0 perfect, 0.5 chance)"
+                + ("" if within is None else f", within classes {within:.4f}")
+            )
+        return lines
+
+
+def couple_tables(
+    image: "anndata.AnnData", rna: "anndata.AnnData", config: CoupleConfig | None = None
+) -> Job[CoupledTables]:
+    """Couple two tables and score the coupling where the truth is given.
+
+    Parameters
+    ----------
+    image
+        Patches, with one representation to couple; see `CoupleConfig.use_rep`.
+    rna
+        RNA cells.
+    config
+        Settings; the defaults where omitted.
+
+    Raises
+    ------
+    TableError
+        Where names repeat, a key is missing, or the numbers cannot be coupled.
+    """
+    from napari_bio_superposition.alignment.procedure import couple
+    from napari_bio_superposition.alignment.verdict import judge_coupling
+
+    config = config or CoupleConfig()
+    for table, name in ((image, "image"), (rna, "RNA")):
+        _check_names(table, name)
+    if config.paired:
+        rna = _pair(image, rna)
+    labels = _read_labels(image, rna, config)
+    rng = np.random.default_rng(config.seed)
+    first = choose_representation(
+        image, config.use_rep, preferred=_REPRESENTATIONS, name="image", rng=rng
+    )
+    second = choose_representation(
+        rna, config.use_rep_rna, preferred=_REPRESENTATIONS_RNA, name="RNA", rng=rng
+    )
+    coupling = yield from couple(first.values, second.values, _method(config), rng=rng)
+    yield Progress("Scoring the coupling")
+    label_scores, pair_scores = _score(coupling, (first, second), labels, config, rng)
+    if pair_scores is not None:
+        coupling = judge_coupling(coupling, pair_scores.overall, pair_scores.within_class)
+    coupling = _warn_of_proportions(coupling, label_scores)
+    return CoupledTables(image, rna, coupling, (first, second), label_scores, pair_scores, config)
+
+
+def couple_files(
+    image: Path, rna: Path, config: CoupleConfig | None = None, out: Path = Path("coupling")
+) -> Job[CoupledTables]:
+    """Couple two ``.h5ad`` files and write the result to a folder.
+
+    Writes ``plan.npz`` (scipy sparse, rows are patches: the largest entries of each row),
+    ``coupling.json`` (verdict and figures) and ``coupled.h5ad`` (the image table with the strongest
+    partner of each patch and what the coupling predicts of the RNA representation).
+
+    Parameters
+    ----------
+    image, rna
+        The tables.
+    config
+        Settings; the defaults where omitted.
+    out
+        Folder for the results; made where it does not exist.
+    """
+    config = config or CoupleConfig()
+    yield Progress("Reading tables")
+    tables = [_read(path) for path in (image, rna)]
+    result = yield from couple_tables(tables[0], tables[1], config)
+    yield Progress("Writing results")
+    inputs = {"image": hash_file(image), "rna": hash_file(rna)}
+    write_coupling(result, out, inputs=inputs)
+    return result
+
+
+def write_coupling(
+    result: CoupledTables, out: Path, *, inputs: Mapping[str, str] | None = None
+) -> None:
+    """Write plan, figures and joined table; each file whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        Where the folder cannot be written.
+    """
+    top, residual = keep_top_entries(result.coupling.plan, result.config.top_entries)
+    with replaced_file(out / "plan.npz") as part:
+        sparse.save_npz(part, top)
+    joined = _join(result, residual)
+    with replaced_file(out / "coupled.h5ad") as part:
+        joined.write_h5ad(part)
+    plain = result.as_plain()
+    plain["plan"] = {
+        "file": "plan.npz",
+        "entries_per_row": result.config.top_entries,
+        "residual_mass_mean": float(residual.mean()),
+        "residual_mass_max": float(residual.max()),
+    }
+    plain["inputs"] = dict(inputs or {})
+    with replaced_file(out / "coupling.json") as part:
+        part.write_text(json.dumps(plain, indent=2, allow_nan=False), encoding="utf-8")
+
+
+def _method(config: CoupleConfig) -> CouplingConfig:
+    """Return the settings of the method alone, with the device chosen."""
+    names = [field.name for field in dataclasses.fields(CouplingConfig)]
+    values = {name: getattr(config, name) for name in names}
+    return CouplingConfig(**values | {"device": choose_device(config.device)})
+
+
+def _read(path: Path) -> "anndata.AnnData":
+    import anndata
+
+    try:
+        return anndata.read_h5ad(path)
+    except FileNotFoundError as error:
+        raise TableError(f"There is no file {path}. Check the name.") from error
+    except (OSError, KeyError, ValueError, anndata.io.AnnDataReadError) as error:
+        raise TableError(
+            f"{path.name} cannot be read as .h5ad ({type(error).__name__}). Give a table written "
+            "by anndata, scanpy or this program."
+        ) from error
+
+
+def _check_names(table: "anndata.AnnData", name: str) -> None:
+    repeated = table.obs_names[table.obs_names.duplicated()].unique()
+    if len(repeated):
+        raise TableError(
+            f"{len(repeated)} row names of the {name} table repeat, for instance {repeated[0]!r}. "
+            "Make them unique (adata.obs_names_make_unique())."
+        )
+
+
+def _pair(image: "anndata.AnnData", rna: "anndata.AnnData") -> "anndata.AnnData":
+    """Return the RNA table in the order of the patches: by name where the names are the same."""
+    if image.n_obs != rna.n_obs:
+        raise TableError(
+            f"--paired needs the same cells in both tables; there are {image.n_obs} patches and "
+            f"{rna.n_obs} RNA cells. Leave it out, or give tables of the same cells."
+        )
+    common = len(image.obs_names.intersection(rna.obs_names))
+    if common == image.n_obs:
+        return rna[image.obs_names].copy()
+    if common:
+        raise TableError(
+            f"--paired: {common} of {image.n_obs} row names are in both tables. Give all rows of a "
+            "cell the same name, or none, to pair the tables by the order of rows."
+        )
+    return rna
+
+
+Labels = tuple[list[str], list[str]]
+
+
+def _read_labels(
+    image: "anndata.AnnData", rna: "anndata.AnnData", config: CoupleConfig
+) -> Labels | None:
+    if not config.label:
+        return None
+    from napari_bio_superposition.alignment.scores import check_labels
+
+    keys = (config.label, config.label_rna or config.label)
+    read = []
+    for table, key, name in zip((image, rna), keys, ("image", "RNA"), strict=True):
+        if key not in table.obs:
+            raise TableError(
+                f"No column {key!r} in obs of the {name} table; it has "
+                f"{list_choices(table.obs.columns)}. Choose one of these."
+            )
+        labels = table.obs[key].astype(str).to_list()
+        check_labels(np.asarray(labels), table.n_obs, f"rows of the {name} table")
+        read.append(labels)
+    return read[0], read[1]
+
+
+def _score(
+    coupling: Coupling,
+    representations: tuple[Representation, Representation],
+    labels: Labels | None,
+    config: CoupleConfig,
+    rng: np.random.Generator,
+) -> tuple["LabelScores | None", "PairScores | None"]:
+    from napari_bio_superposition.alignment.scores import score_labels, score_pairs
+
+    label_scores = pair_scores = None
+    if labels is not None:
+        label_scores = score_labels(
+            coupling, *labels, n_permutations=config.n_permutations, rng=rng
+        )
+    if config.paired:
+        first, second = (entry.values for entry in representations)
+        pair_scores = score_pairs(coupling, first, second, None if labels is None else labels[0])
+    return label_scores, pair_scores
+
+
+_IMBALANCE = 0.1
+
+
+def _warn_of_proportions(coupling: Coupling, scores: "LabelScores | None") -> Coupling:
+    if scores is None or scores.imbalance <= _IMBALANCE:
+        return coupling
+    warning = (
+        f"The classes are not equally frequent in both tables ({scores.imbalance:.0%} of the cells "
+        "would have to change class): mass is forced into wrong classes, and the lowest loss may "
+        "belong to a wrong alignment."
+    )
+    return dataclasses.replace(coupling, warnings=(*coupling.warnings, warning))
+
+
+def _join(result: CoupledTables, residual: Any) -> "anndata.AnnData":
+    joined = result.image.copy()
+    coupling = result.coupling
+    joined.obs["coupled_cell"] = result.rna.obs_names[coupling.match_hard()].to_numpy(dtype=str)
+    joined.obs["coupling_support"] = coupling.effective_support
+    joined.obs["coupling_residual_mass"] = residual
+    joined.obsm["X_rna_coupled"] = coupling.pull(result.representations[1].values)
+    joined.uns["coupling"] = json.dumps(result.as_plain())
+    return joined
+
+
+def _describe(result: CoupledTables) -> dict[str, Any]:
+    coupling, (first, second) = result.coupling, result.representations
+    support = coupling.effective_support
+    n, m = coupling.shape
+    return {
+        "verdict": coupling.verdict,
+        "explanation": list(coupling.explanation),
+        "warnings": list(coupling.warnings),
+        "n_patches": n,
+        "n_rna_cells": m,
+        "k": coupling.k[0],
+        "k_averaged": list(coupling.k),
+        "epsilon": coupling.epsilon,
+        "solver": coupling.solver,
+        "converged": coupling.converged,
+        "loss": coupling.loss,
+        "null": {"observed": list(coupling.null_observed), **_plain_nulls(coupling)},
+        "basins": [dataclasses.asdict(basin) for basin in coupling.basins],
+        "agreement": {
+            "across_k": {str(k): value for k, value in coupling.agreement.items()},
+            "across_subsamples": list(coupling.subsample_agreement),
+        },
+        "marginal_error": {
+            "rows": coupling.row_error,
+            "columns": coupling.column_error,
+            "solver": coupling.solver_error,
+        },
+        "effective_support": {
+            "mean": float(support.mean()),
+            "min": float(support.min()),
+            "max": float(support.max()),
+        },
+        "components": {
+            name: {str(k): list(sizes) for k, sizes in by_k.items()}
+            for name, by_k in coupling.components.items()
+        },
+        "label_transfer": None if result.labels is None else dataclasses.asdict(result.labels),
+        "foscttm": None if result.pairs is None else dataclasses.asdict(result.pairs),
+        "used": {
+            "image": {"from": first.source, "steps": list(first.steps)},
+            "rna": {"from": second.source, "steps": list(second.steps)},
+            "labels": "for scores only" if result.labels else "none",
+            "pairs": "for scores and the verdict only" if result.pairs else "none",
+        },
+        "seconds": dict(coupling.seconds),
+        "settings": config_to_plain(result.config),
+        "versions": package_versions(),
+    }
+
+
+def _plain_nulls(coupling: Coupling) -> dict[str, Any]:
+    from napari_bio_superposition.alignment.nulls import NullComparison
+
+    nulls = NullComparison(coupling.null_observed, coupling.null_losses)
+    return {
+        "losses": {kind: list(losses) for kind, losses in coupling.null_losses.items()},
+        "z": {kind: nulls.z(kind) for kind in coupling.null_losses},
+        "p": {kind: nulls.p_value(kind) for kind in coupling.null_losses},
+    }
