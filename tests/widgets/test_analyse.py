@@ -1,5 +1,6 @@
 """The widget Analyse in a real napari window, with real clicks: what a microscopist expects."""
 
+import gc
 import subprocess
 import sys
 from collections.abc import Callable
@@ -106,6 +107,16 @@ def test_a_stack_of_channels_gives_flat_results(
     assert nuclei.ndim == 2
     np.testing.assert_allclose(nuclei.translate, (7, 9))
     assert nuclei.units == desk.viewer.layers["stack"].units[1:]
+
+
+def test_a_run_leaves_the_collector_as_it_was(desk: "Desk", small_field: MultichannelImage) -> None:
+    before = gc.get_threshold()
+    desk.show(small_field)
+    desk.set_up()
+    desk.run()
+    assert gc.isenabled()
+    assert gc.get_threshold() == before
+    assert gc.get_freeze_count() == 0
 
 
 def test_patches_carry_what_is_known_of_them(desk: "Desk", small_field: MultichannelImage) -> None:

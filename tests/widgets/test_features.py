@@ -48,7 +48,7 @@ def test_a_tick_shows_an_overlay_and_never_runs_the_encoder(
     shown = [layer for layer in analysed.viewer.layers if layer.name not in before]
     assert len(shown) == 3
     assert len({layer.colormap.name for layer in shown}) == 3
-    assert all(layer.colorbar.visible for layer in shown)
+    analysed.qtbot.waitUntil(lambda: all(layer.colorbar.visible for layer in shown))
     nuclei = next(layer for layer in analysed.viewer.layers if layer.name.endswith("nuclei"))
     for layer in shown:
         np.testing.assert_allclose(layer.translate, nuclei.translate)

@@ -19,6 +19,7 @@ from napari_bio_superposition.widgets.analysis_jobs import (
     load_result,
     save_result,
 )
+from napari_bio_superposition.widgets.garbage import with_quick_collections
 from napari_bio_superposition.widgets.overlays import FeatureScales, OverlayLayers, ScaleMode
 from napari_bio_superposition.widgets.result_layers import make_result_layers
 from napari_bio_superposition.widgets.sources import ImageSource, SourcePixels, find_sources
@@ -181,10 +182,11 @@ class AnalyseController:
             raise
 
     def _remove_result_layers(self) -> None:
-        for reference in self._result_layers:
-            layer = reference()
-            if layer is not None and layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+        with with_quick_collections():
+            for reference in self._result_layers:
+                layer = reference()
+                if layer is not None and layer in self._viewer.layers:
+                    self._viewer.layers.remove(layer)
         self._result_layers = []
 
 

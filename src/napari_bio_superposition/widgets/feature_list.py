@@ -1,6 +1,6 @@
 """The list of features with its filter and the look of the overlays. It computes nothing."""
 
-from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtCore import QSize, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -145,6 +145,8 @@ class FeatureList(QWidget):
             return
         self.message.clear()
         self.model.set_shown(latent, make_swatch(layer))
+        # After the image: together they would take longer than a click should.
+        QTimer.singleShot(0, lambda: self._controller.overlays.show_colorbar(latent))
 
     def hide_feature(self, latent: int) -> None:
         """Remove the overlay of a latent and clear its tick."""

@@ -12,6 +12,7 @@ from napari.layers import Image, Layer
 from napari.utils.colormaps import Colormap
 
 from napari_bio_superposition.core.types import FloatArray
+from napari_bio_superposition.widgets.garbage import with_quick_collections
 from napari_bio_superposition.widgets.geometry import Geometry
 from napari_bio_superposition.widgets.overlay_colormaps import overlay_colormaps
 from napari_bio_superposition.widgets.result_layers import result_metadata
@@ -108,17 +109,22 @@ class OverlayLayers:
         )
         layer.colorbar.size = _COLORBAR_SIZE_PX
         layer.colorbar.font_size = 8
-        layer.colorbar.visible = True
         self._layers.append(layer)
         self._shown[latent] = ref(layer)
         return layer
+
+    def show_colorbar(self, latent: int) -> None:
+        """Draw the colour bar of a latent on the canvas, which takes as long as its image."""
+        layer = self.layer(latent)
+        if layer is not None:
+            layer.colorbar.visible = True
 
     def hide(self, latent: int) -> None:
         """Remove the layer of a latent; nothing happens where there is none."""
         layer = self.layer(latent)
         self._shown.pop(latent, None)
         if layer is not None and layer in self._layers:
-            with self._own_removal():
+            with self._own_removal(), with_quick_collections():
                 self._layers.remove(layer)
 
     def clear(self) -> None:

@@ -1,31 +1,23 @@
 """Lets a thread import heavy libraries while the window answers. Nothing is imported here."""
 
 import ctypes
-import gc
 import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from napari_bio_superposition.widgets.garbage import without_collections
+
 _LAZY, _GLOBAL = 0x1, 0x100  # RTLD_LAZY and RTLD_GLOBAL of glibc
 
 
 @contextmanager
 def gentle_imports() -> Iterator[None]:
-    """Import within this block, in a thread, with shorter stops of the window.
-
-    Imports make so many objects that Python looks through all of them for garbage, 0.2 s at a time,
-    and nothing else runs meanwhile; here that waits until the block ends.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
+    """Import heavy libraries within this block, in a thread, with shorter stops of the window."""
+    with without_collections():
         preload_torch()
         yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def preload_torch() -> None:
