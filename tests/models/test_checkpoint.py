@@ -140,7 +140,7 @@ JSON = st.recursive(
 FIELDS = st.sampled_from(["name", "width", "blocks", "tap", "channel_roles", "training", "x"])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(changes=st.dictionaries(FIELDS, JSON, max_size=4))
 def test_any_json_gives_a_card_or_one_clear_error(changes):
     values = json.loads(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from napari_bio_superposition.core.errors import ModelError, list_choices
@@ -44,7 +44,7 @@ def save_model(model: FeatureModel, folder: Path, *, half_precision: bool = Fals
         for name, tensor in _named_tensors(model).items()
     }
     weights, partial = folder / WEIGHTS_FILE, folder / f"{WEIGHTS_FILE}.part"
-    save_file(tensors, partial)
+    partial.write_bytes(save(tensors))
     card = dataclasses.replace(model.card, weights_sha256=hash_file(partial))
     card_partial = folder / f"{CARD_FILE}.part"
     card_partial.write_text(card.to_json(), encoding="utf-8")
