@@ -25,14 +25,17 @@ from stardist_data import AnnotatedImage
 
 from napari_bio_superposition.core.progress import run as run_job
 from napari_bio_superposition.segmentation import stardist as prediction
+from napari_bio_superposition.segmentation.config import SegmentationConfig
 from napari_bio_superposition.segmentation.model_folder import read_model_folder
 from napari_bio_superposition.segmentation.watershed import watershed_nuclei
 
 log = logging.getLogger("export_stardist")
 
 IOU = 0.5
-PROB_THRESHOLDS = np.arange(0.30, 0.72, 0.03).round(2).tolist()
-NMS_THRESHOLDS = (0.2, 0.3, 0.4, 0.5)
+PROB_THRESHOLDS = (0.30, 0.35, 0.40, 0.45, 0.50, 0.55, 0.60, 0.65)
+NMS_THRESHOLDS = (0.2, 0.3, 0.4)
+# These images cut many nuclei at their border, and annotate the pieces.
+BORDER_CELLS = 0
 WEIGHTS_NAME = "stardist_bundled.safetensors"
 
 
@@ -71,7 +74,7 @@ def tune_thresholds(
             scores[prob, nms].append(average_precision(image.labels, labels))
     (prob, nms), best = max(scores.items(), key=lambda item: np.mean(item[1]))
     log.info("prob %.2f, nms %.2f: AP %.4f on training images", prob, nms, np.mean(best))
-    return {"prob": prob, "nms": nms}
+    return {"prob": prob, "nms": nms, "border_cells": BORDER_CELLS}
 
 
 def stardist_precision(
@@ -92,7 +95,13 @@ def stardist_precision(
 
 def watershed_precision(images: list[AnnotatedImage]) -> dict[str, Any]:
     """Return the accuracy of the classical method on the same images."""
-    found = [watershed_nuclei(one.pixels, smoothing_px=1.0, split_depth_px=1.0) for one in images]
+    config = SegmentationConfig()
+    found = [
+        watershed_nuclei(
+            one.pixels, smoothing_px=config.smoothing_px, split_depth_px=config.split_depth_px
+        )
+        for one in images
+    ]
     return summarise(images, found)
 
 
@@ -199,7 +208,7 @@ def main(
     data: Path,
     run: Path,
     out: Path = Path("src/napari_bio_superposition/segmentation/weights"),
-    tune_images: int = 120,
+    tune_images: int = 100,
     threads: int = 1,
 ) -> None:
     """Write the model folder.
@@ -225,7 +234,7 @@ def main(
         stardist_data.read_annotated(data), held_out_share=config["held_out_share"], rng=rng
     )
     out.mkdir(parents=True, exist_ok=True)
-    write_model(run, out, {"prob": 0.5, "nms": 0.4})
+    write_model(run, out, {"prob": 0.5, "nms": 0.4, "border_cells": BORDER_CELLS})
     chosen = rng.choice(len(training), min(tune_images, len(training)), replace=False)
     thresholds = tune_thresholds(
         read_model_folder(out, name="bundled"), [training[i] for i in chosen]

@@ -114,6 +114,16 @@ def test_no_centre_lies_at_the_rim_or_outside(
     assert points[:, 1].max() == 34
 
 
+def test_a_model_may_look_for_centres_up_to_the_rim(
+    small_model: StarDistModel, rng: np.random.Generator
+) -> None:
+    model = replace(small_model, border_cells=0)
+    plane = smooth_noise((33, 40), rng)
+    points = run(find_candidates(model, plane, prob_threshold=0.0, tile_px=16)).points
+    assert len(points) == 17 * 20
+    assert points.max(axis=0).tolist() == [32, 38]
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (3, 3), (17, 2)])
 def test_tiny_images_pass(small_model: StarDistModel, shape: tuple[int, int]) -> None:
     job = find_candidates(small_model, np.ones(shape, np.float32), prob_threshold=0.5, tile_px=128)

@@ -17,8 +17,8 @@ from napari_bio_superposition.segmentation.unet import StarDistNet, UNetConfig
 
 __all__ = ["load_stardist", "read_model_folder"]
 
-_DEFAULT_THRESHOLDS = {"prob": 0.5, "nms": 0.4}
-"""What StarDist uses where a model has no tuned thresholds."""
+_DEFAULT_THRESHOLDS = {"prob": 0.5, "nms": 0.4, "border_cells": 2}
+"""What StarDist uses where a model has no tuned thresholds; only ours name ``border_cells``."""
 
 
 def load_stardist(weights: str = "bundled", *, device: str | torch.device = "cpu") -> StarDistModel:
@@ -78,6 +78,7 @@ def read_model_folder(
         net=net.to(device=torch.device(device), memory_format=torch.channels_last),  # type: ignore[call-overload]
         prob_threshold=thresholds["prob"],
         nms_threshold=thresholds["nms"],
+        border_cells=int(thresholds["border_cells"]),
         name=name,
         sha256=hash_file(file),
     )
@@ -99,15 +100,15 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def _read_thresholds(file: Path) -> dict[str, float]:
-    thresholds = dict(_DEFAULT_THRESHOLDS)
-    if not file.exists():
-        return thresholds
-    content = _read_json(file)
-    for key in thresholds:
+    thresholds: dict[str, float] = dict(_DEFAULT_THRESHOLDS)
+    content = _read_json(file) if file.exists() else {}
+    for key in ("prob", "nms"):
         value = content.get(key)
         # StarDist ignores values outside (0, 1) too, and falls back on its default.
         if isinstance(value, (int, float)) and 0 < value < 1:
             thresholds[key] = float(value)
+    if content.get("border_cells") in (0, 1, 2):
+        thresholds["border_cells"] = content["border_cells"]
     return thresholds
 
 

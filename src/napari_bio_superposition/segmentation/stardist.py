@@ -12,16 +12,13 @@ import torch
 
 from napari_bio_superposition.core.errors import DeviceError, ModelError
 from napari_bio_superposition.core.progress import Job, Progress
-from napari_bio_superposition.core.types import FloatArray, IntArray, LabelImage
+from napari_bio_superposition.core.types import BoolArray, FloatArray, IntArray, LabelImage
 from napari_bio_superposition.segmentation.tiling import Tile, TileGrid
 from napari_bio_superposition.segmentation.unet import StarDistNet
 
 __all__ = ["Candidates", "StarDistModel", "find_candidates", "render_labels", "suppress"]
 
 _STEP = "Segmenting nuclei"
-
-_BORDER = 2
-"""Cells of the prediction grid along the padded image's border that cannot hold a centre."""
 
 _SHORTEST_RAY_PX = 1e-3
 """Shorter rays make polygons without area, which StarDist's geometry cannot handle."""
@@ -39,6 +36,10 @@ class StarDistModel:
 
     nms_threshold: float
     """Largest overlap of two nuclei, relative to the smaller one, tuned for these weights."""
+
+    border_cells: int = 2
+    """Cells of the prediction grid, along the border of the padded image, that cannot hold a
+    centre; StarDist leaves out two, and with them narrow pieces of nuclei cut by the border."""
 
     name: str
     """What the user calls the weights."""
@@ -136,7 +137,9 @@ def find_candidates(
             n_tiles += len(smaller) - 1
             notice = f"{model.device} is out of memory: going on with smaller tiles"
         else:
-            found.append(_above_threshold(grid, tile, prob, dist, prob_threshold, config.grid))
+            local = np.argwhere(prob > prob_threshold)
+            points, inside = _place(local, tile, grid, model)
+            found.append(_candidates_at(local[inside], points[inside], prob, dist))
         yield Progress(_STEP, n_tiles - len(waiting), n_tiles, "tiles", notice)
     return _in_raster_order(found)
 
@@ -175,25 +178,25 @@ def _predict_tile(
     return prob.cpu().numpy(), rays.cpu().numpy()
 
 
-def _above_threshold(
-    grid: TileGrid,
-    tile: Tile,
-    prob: FloatArray,
-    dist: FloatArray,
-    threshold: float,
-    factors: tuple[int, int],
-) -> Candidates:
-    local = np.argwhere(prob > threshold)
-    first = np.array([tile.y.start, tile.x.start]) // factors
-    cells = local + first
-    end = np.array(grid.padded_shape) // factors - _BORDER
-    inside = ((cells >= _BORDER) & (cells < end)).all(axis=1)
-    points: IntArray = cells * np.array(factors)
+def _place(
+    local: IntArray, tile: Tile, grid: TileGrid, model: StarDistModel
+) -> tuple[IntArray, BoolArray]:
+    """Return centres in pixels of the whole image, and whether a nucleus may be centred there."""
+    factors = np.array(model.net.config.grid)
+    cells = local + np.array([tile.y.start, tile.x.start]) // factors
+    border, end = model.border_cells, np.array(grid.padded_shape) // factors
+    inside = ((cells >= border) & (cells < end - border)).all(axis=1)
+    points: IntArray = cells * factors
     # Mirrored pixels are seen by the network, but no nucleus has its centre there.
-    inside &= (points < grid.shape).all(axis=1)
-    rows, columns = local[inside].T
+    return points, inside & (points < grid.shape).all(axis=1)
+
+
+def _candidates_at(
+    local: IntArray, points: IntArray, prob: FloatArray, dist: FloatArray
+) -> Candidates:
+    rows, columns = local.T
     rays = np.maximum(dist[rows, columns], np.float32(_SHORTEST_RAY_PX))
-    return Candidates(points[inside], prob[rows, columns], rays)
+    return Candidates(points, prob[rows, columns], rays)
 
 
 def _in_raster_order(parts: list[Candidates]) -> Candidates:
