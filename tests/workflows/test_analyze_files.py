@@ -20,7 +20,7 @@ from napari_bio_superposition.core.errors import (
 )
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Progress, run
-from napari_bio_superposition.features.table import read_table
+from napari_bio_superposition.features.table import read_table, write_table
 from napari_bio_superposition.imaging.cell_death_config import CellDeathConfig
 from napari_bio_superposition.imaging.read import read_image
 from napari_bio_superposition.imaging.simulate import (
@@ -32,8 +32,10 @@ from napari_bio_superposition.imaging.simulate import (
 from napari_bio_superposition.imaging.write import write_image
 from napari_bio_superposition.segmentation.config import SegmentationConfig
 from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
+from napari_bio_superposition.workflows.analyze import analyze_image
 from napari_bio_superposition.workflows.analyze_files import analyze_files
 from napari_bio_superposition.workflows.info import describe_path
+from napari_bio_superposition.workflows.result_folder import load_analysis, save_analysis
 from napari_bio_superposition.workflows.segment import segment_files
 from napari_bio_superposition.workflows.segment_config import SegmentConfig
 
@@ -291,3 +293,26 @@ def test_a_result_folder_and_a_folder_with_a_bad_image_are_described(
     described = describe_path(mixed)
     assert list(described["images"]) == ["good"]
     assert "not a TIFF" in described["not read"]["bad"]
+
+
+def test_paths_may_be_text_as_the_documentation_writes_them(
+    images: list[Path], config: AnalyzeConfig, tmp_path: Path
+) -> None:
+    out = str(tmp_path / "out")
+    assert len(run(analyze_files(str(images[0]), config, out)).images) == 1
+    assert len(run(segment_files(str(images[0]), SegmentConfig(method="watershed"), out)).images)
+    table = read_table(f"{out}/patches.h5ad")
+    assert read_table(write_table(table, f"{out}/patches.zarr")).obs.equals(table.obs)
+    image = read_image(str(images[0]))
+    analysis = run(analyze_image(image, config))
+    save_analysis(analysis, f"{out}/one")
+    assert load_analysis(f"{out}/one", image).table is not None
+
+
+def test_a_missing_death_rate_has_its_reason(
+    images: list[Path], config: AnalyzeConfig, tmp_path: Path
+) -> None:
+    strict = dataclasses.replace(config, death=CellDeathConfig(min_nuclear_fraction=1.0))
+    summary = run(analyze_files(images[:1], strict, tmp_path))
+    assert "nuclear area" in summary.images[0]["death"]["skipped"]
+    assert "no death rate: no patch has enough nuclear area" in summary.as_lines()[0]

@@ -169,7 +169,7 @@ def concat_tables(tables: Sequence[AnnData]) -> AnnData:
     )
 
 
-def write_table(adata: AnnData, path: Path) -> Path:
+def write_table(adata: AnnData, path: str | Path) -> Path:
     """Write a table whole or not at all, as ``.h5ad`` or ``.zarr`` by its name.
 
     Raises
@@ -179,6 +179,7 @@ def write_table(adata: AnnData, path: Path) -> Path:
     OutputError
         Where it cannot be written.
     """
+    path = Path(path)
     if path.suffix == ".h5ad":
         with replaced_file(path) as part:
             adata.write_h5ad(part, compression="gzip")
@@ -197,7 +198,7 @@ def _write_zarr(adata: AnnData, path: Path) -> None:
         adata.write_zarr(path)
 
 
-def read_table(path: Path) -> AnnData:
+def read_table(path: str | Path) -> AnnData:
     """Read a table that `write_table` wrote.
 
     Raises
@@ -205,6 +206,7 @@ def read_table(path: Path) -> AnnData:
     TableError
         Where it is missing, damaged, or no feature table.
     """
+    path = Path(path)
     readers = {".h5ad": anndata.read_h5ad, ".zarr": anndata.read_zarr}
     if path.suffix not in readers:
         raise TableError(f"{path.name} is no name of a table. Choose a .h5ad or .zarr.")

@@ -58,11 +58,11 @@ IMAGES = "images"
 
 
 def analyze_files(
-    paths: Sequence[Path],
+    paths: str | Path | Sequence[str | Path],
     config: AnalyzeConfig | None = None,
-    out: Path = Path("analysis"),
+    out: str | Path = "analysis",
     *,
-    metadata: Path | None = None,
+    metadata: str | Path | None = None,
 ) -> Job[BatchSummary]:
     """Analyse every image of *paths* and gather the results in one table.
 
@@ -85,10 +85,10 @@ def analyze_files(
         Also written as ``summary.json``. An image that fails is listed with its reason and does not
         stop the others.
     """
-    config = config or AnalyzeConfig()
+    config, out = config or AnalyzeConfig(), Path(out)
     fields = find_fields(paths, config.reading)
     failures = FailureLog()
-    known = Metadata() if metadata is None else read_metadata(metadata)
+    known = Metadata() if metadata is None else read_metadata(Path(metadata))
     models = yield from load_models(config)
     card = models.features.card
     check_roles(config.roles, extra_roles=card.channel_roles)

@@ -52,12 +52,14 @@ def _image_line(image: Mapping[str, Any]) -> str:
     rate = image.get("death", {}).get("area_rate")
     if rate is not None:
         parts.append(f"dead area {rate:.1%}")
+    elif image.get("death", {}).get("skipped") and "death" not in image.get("skipped", {}):
+        parts.append(f"no death rate: {image['death']['skipped']}")
     parts += [f"{step} skipped: {reason}" for step, reason in image.get("skipped", {}).items()]
     parts += [f"warning: {warning}" for warning in image.get("warnings", ())]
     return "; ".join(parts)
 
 
-def find_fields(paths: Sequence[Path], config: ReadConfig) -> FieldList:
+def find_fields(paths: str | Path | Sequence[str | Path], config: ReadConfig) -> FieldList:
     """Return the fields behind *paths*.
 
     Raises

@@ -63,7 +63,7 @@ class DemoResult:
         ]
 
 
-def run_demo(config: DemoConfig | None = None, out: Path = Path("demo-output")) -> Job[DemoResult]:
+def run_demo(config: DemoConfig | None = None, out: str | Path = "demo-output") -> Job[DemoResult]:
     """Simulate a small study, analyse it, embed its patches, and report.
 
     Parameters
@@ -74,7 +74,7 @@ def run_demo(config: DemoConfig | None = None, out: Path = Path("demo-output")) 
         Folder for ``study/``, ``analysis/``, ``figures/``, ``patches.h5ad`` and ``report.html``.
         What is complete there is not done again.
     """
-    config = config or DemoConfig()
+    config, out = config or DemoConfig(), Path(out)
     study = simulate_study(config.study, rng=np.random.default_rng(config.seed))
     yield from write_study(study, out / "study")
     summary = yield from analyze_files(

@@ -100,7 +100,7 @@ def result_key(provenance: Provenance, image: MultichannelImage) -> str:
 
 
 def save_analysis(
-    analysis: ImageAnalysis, folder: Path, *, measurements: Mapping[str, Any] | None = None
+    analysis: ImageAnalysis, folder: str | Path, *, measurements: Mapping[str, Any] | None = None
 ) -> Path:
     """Write the analysis of one image as a folder; an existing result there is replaced.
 
@@ -119,6 +119,7 @@ def save_analysis(
         The folder, with ``result.json`` (settings, versions, hashes, counts), ``manifest.csv``
         (every patch), and, where they exist, ``nuclei.tif``, ``patches.h5ad``, ``death_dye.npz``.
     """
+    folder = Path(folder)
     with replaced_folder(folder) as part:
         if analysis.labels is not None:
             write_labels(analysis.labels, part / LABELS, pixel_size_um=analysis.image.pixel_size_um)
@@ -169,6 +170,10 @@ def summarize_death(death: pd.DataFrame) -> dict[str, Any]:
         "threshold": float(death[Keys.DEATH_THRESHOLD].iloc[0]),
         "n_eligible_patches": len(eligible),
     }
+    if eligible.empty:
+        summary["skipped"] = (
+            "no patch has enough nuclear area (see death.min_nuclear_fraction and death.edges)"
+        )
     for name, key in _RATES.items():
         rate = eligible[key].to_numpy(float)
         known = np.isfinite(rate)
@@ -255,7 +260,7 @@ def find_result(folder: Path, key: str) -> SavedResult | None:
     return saved
 
 
-def load_analysis(folder: Path, image: MultichannelImage) -> ImageAnalysis:
+def load_analysis(folder: str | Path, image: MultichannelImage) -> ImageAnalysis:
     """Bring a saved analysis back to the image that it was made from.
 
     Tokens are not saved; call `restore_tokens` before asking for overlays.
@@ -265,6 +270,7 @@ def load_analysis(folder: Path, image: MultichannelImage) -> ImageAnalysis:
     TableError
         Where the folder holds no result, or the image is another one.
     """
+    folder = Path(folder)
     saved = read_result(folder)
     provenance = Provenance(**saved.values["provenance"])
     if hash_image(image) not in provenance.inputs.values():

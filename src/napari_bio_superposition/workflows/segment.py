@@ -28,7 +28,9 @@ from napari_bio_superposition.workflows.segment_config import SegmentConfig
 
 
 def segment_files(
-    paths: Sequence[Path], config: SegmentConfig | None = None, out: Path = Path("nuclei")
+    paths: str | Path | Sequence[str | Path],
+    config: SegmentConfig | None = None,
+    out: str | Path = "nuclei",
 ) -> Job[BatchSummary]:
     """Find the nuclei of every image of *paths*.
 
@@ -46,7 +48,7 @@ def segment_files(
     BatchSummary
         Number of nuclei per image; images that failed, with the reason.
     """
-    config = config or SegmentConfig()
+    config, out = config or SegmentConfig(), Path(out)
     fields = find_fields(paths, config.reading)
     failures = FailureLog()
     yield Progress("Loading models")
