@@ -12,29 +12,32 @@ from torch import Tensor
 
 from napari_bio_superposition.alignment.gromov import (
     CentredCost,
+    Solution,
     SolverLimits,
     solve_entropic,
     square_loss,
 )
 from napari_bio_superposition.alignment.starts import draw_starts
-from napari_bio_superposition.core.progress import Job
+from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.types import FloatArray
 
 SAME_BASIN = 0.25
 """Total variation below which two plans are the same alignment."""
+_SEARCHING = Progress("Searching alignments")
 _COLD = (1e-1, 5e-2)
 """Epsilons that the product plan goes through before it joins the other starts."""
 _SORTING = 2e-2
 """Epsilon at which starts fall into basins."""
 _QUICK = SolverLimits(
-    plan_tolerance=3e-3,
-    row_tolerance=1e-4,
-    outer=30,
-    inner=100,
+    plan_tolerance=1e-2,
+    row_tolerance=1e-3,
+    outer=15,
+    inner=50,
     outer_annealing=8,
     inner_annealing=30,
 )
-_CAREFUL = SolverLimits(plan_tolerance=1e-3, row_tolerance=1e-5, outer=60, inner=200)
+_CAREFUL = SolverLimits(plan_tolerance=3e-3, row_tolerance=1e-4, outer=40, inner=50)
+"""Enough to tell basins apart and to rank them; the chosen one is solved to the end later."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +68,9 @@ def search_basins(
     epsilons: Sequence[float],
     n_starts: int,
     *,
-    keep: int = 8,
+    keep: int = 6,
     rng: np.random.Generator,
+    report: Progress = _SEARCHING,
 ) -> Job[Mapping[float, Basins]]:
     """Find the alternative alignments of two geometries at each epsilon.
 
@@ -82,6 +86,8 @@ def search_basins(
         Basins of lowest loss that are followed below the epsilon at which starts fall into basins.
     rng
         Draws the starts.
+    report
+        What is yielded at every iteration, so that the bar of a longer job stands still meanwhile.
 
     Returns
     -------
@@ -89,16 +95,18 @@ def search_basins(
         Epsilon to basins, lowest loss first.
     """
     product = costs[0].masses @ costs[1].masses.mT
-    cold = yield from solve_entropic(costs, product, list(_COLD), _QUICK)
+    cold = yield from _reported(solve_entropic(costs, product, list(_COLD), _QUICK), report)
     starts = torch.cat([cold.plan[None], draw_starts(costs, n_starts - 1, rng=rng)])
     sorting = [max(_SORTING, *epsilons)]
-    plans = (yield from solve_entropic(costs, starts, sorting, _QUICK)).plan
+    job = solve_entropic(costs, starts, sorting, _QUICK)
+    plans = (yield from _reported(job, report)).plan
     weights = [1] * len(plans)
     found = {}
     for epsilon in sorted(epsilons, reverse=True):
         plans, weights = _merge(costs, plans, weights)
         plans, weights = plans[:keep], weights[:keep]
-        plans = (yield from solve_entropic(costs, plans, [epsilon], _CAREFUL)).plan
+        job = solve_entropic(costs, plans, [epsilon], _CAREFUL)
+        plans = (yield from _reported(job, report)).plan
         plans, weights = _merge(costs, plans, weights)
         losses = square_loss(costs[0], plans, costs[1]).tolist()
         found[epsilon] = tuple(
@@ -106,6 +114,19 @@ def search_basins(
             for plan, loss, weight in zip(plans, losses, weights, strict=True)
         )
     return found
+
+
+def _reported(job: Job[Solution], report: Progress) -> Job[Solution]:
+    """Yield *report* instead of the job's own progress."""
+    try:
+        while True:
+            next(job)
+            yield report
+    except StopIteration as stop:
+        solution: Solution = stop.value
+        return solution
+    finally:
+        job.close()
 
 
 def _merge(

@@ -56,7 +56,7 @@ class CouplingConfig:
     n_null_cells: Annotated[int, Range(50, 2000, unit="cells", step=50)] = 120
     """Cells drawn for the comparison with rebuilt geometries."""
 
-    n_permutations: Annotated[int, Range(0, 100_000)] = 200
+    n_permutations: Annotated[int, Range(1, 100_000)] = 200
     """Label permutations behind the label transfer accuracy."""
 
     top_entries: Annotated[int, Range(1, 100_000)] = 200

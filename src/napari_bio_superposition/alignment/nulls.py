@@ -26,6 +26,7 @@ GAUSSIAN: Final = "cloud of the same covariance"
 WITHIN: Final = "columns shuffled within clusters"
 KINDS: Final = (SHUFFLED, GAUSSIAN, WITHIN)
 _STARTS = 9
+_STEP: Final = "Comparing with rebuilt geometries"
 _N_OBSERVED = 3
 
 
@@ -88,25 +89,41 @@ def compare_with_nulls(
     rng
         Draws cells and nulls.
     """
-    n_draws = _N_OBSERVED if max(map(len, features)) > config.n_null_cells else 1
+    setting = _Setting(k, epsilon, config, (len(features[0]), len(features[1])))
+    n_draws = _N_OBSERVED if max(setting.sizes) > config.n_null_cells else 1
     total = n_draws + len(KINDS) * config.n_nulls
-    observed, losses = [], dict[str, tuple[float, ...]]()
+    observed: list[float] = []
+    losses: dict[str, tuple[float, ...]] = {}
     for done in range(n_draws):
-        yield Progress("Comparing with rebuilt geometries", done, total, "couplings")
+        report = Progress(_STEP, done, total, "couplings")
         drawn = _draw(features, config.n_null_cells, rng)
-        observed.append((yield from _find_loss(drawn, features, k, epsilon, config, rng)))
+        observed.append((yield from _find_loss(drawn, setting, rng, report)))
     for number, kind in enumerate(KINDS):
         found = []
         for turn in range(config.n_nulls):
             done = n_draws + number * config.n_nulls + turn
-            yield Progress("Comparing with rebuilt geometries", done, total, "couplings")
-            drawn = _draw(features, config.n_null_cells, rng)
-            side = turn % 2
-            rebuilt = rebuild_geometry(drawn[side], kind, rng=rng)
-            pair = (rebuilt, drawn[1]) if side == 0 else (drawn[0], rebuilt)
-            found.append((yield from _find_loss(pair, features, k, epsilon, config, rng)))
+            report = Progress(_STEP, done, total, "couplings")
+            pair = _rebuild_one(_draw(features, config.n_null_cells, rng), kind, turn % 2, rng)
+            found.append((yield from _find_loss(pair, setting, rng, report)))
         losses[kind] = tuple(found)
     return NullComparison(observed=tuple(observed), losses=losses)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What all couplings of one comparison share; sizes are those of the whole tables."""
+
+    k: int
+    epsilon: float
+    config: CouplingConfig
+    sizes: tuple[int, int]
+
+
+def _rebuild_one(
+    drawn: tuple[Matrix, Matrix], kind: str, side: int, rng: np.random.Generator
+) -> tuple[Matrix, Matrix]:
+    rebuilt = rebuild_geometry(drawn[side], kind, rng=rng)
+    return (rebuilt, drawn[1]) if side == 0 else (drawn[0], rebuilt)
 
 
 def rebuild_geometry(features: Matrix, kind: str, *, rng: np.random.Generator) -> Matrix:
@@ -147,19 +164,16 @@ def _draw(
 
 
 def _find_loss(
-    drawn: tuple[Matrix, Matrix],
-    features: tuple[Matrix, Matrix],
-    k: int,
-    epsilon: float,
-    config: CouplingConfig,
-    rng: np.random.Generator,
+    drawn: tuple[Matrix, Matrix], setting: _Setting, rng: np.random.Generator, report: Progress
 ) -> Job[float]:
     costs = [
-        _measure_cost(cells, _reduced(k, len(cells), len(table)), config)
-        for cells, table in zip(drawn, features, strict=True)
+        _measure_cost(cells, _reduced(setting.k, len(cells), size), setting.config)
+        for cells, size in zip(drawn, setting.sizes, strict=True)
     ]
-    basins = yield from search_basins((costs[0], costs[1]), [epsilon], _STARTS, keep=3, rng=rng)
-    return basins[epsilon][0].loss
+    basins = yield from search_basins(
+        (costs[0], costs[1]), [setting.epsilon], _STARTS, keep=3, rng=rng, report=report
+    )
+    return basins[setting.epsilon][0].loss
 
 
 def _reduced(k: int, n_drawn: int, n: int) -> int:

@@ -30,7 +30,6 @@ from napari_bio_superposition.alignment.survey import Survey, survey_modality
 from napari_bio_superposition.alignment.verdict import judge_coupling
 from napari_bio_superposition.core.progress import Job, Progress
 
-_MAX_BASINS = 6
 _N_SUBSAMPLES = 3
 _SUBSAMPLE = 0.75
 _SUBSAMPLE_STARTS = 9
@@ -129,24 +128,12 @@ def _search_settings(
     """Find the basins of every number of neighbours at every epsilon."""
     found = {}
     for done, k in enumerate(config.neighbours):
-        yield Progress("Searching alignments", done, len(config.neighbours), "settings")
+        report = Progress("Searching alignments", done, len(config.neighbours), "settings")
         costs = _landmark_costs(surveys, (k,), config.device)
-        found[k] = yield from _quietly(
-            search_basins(costs, config.epsilons, config.n_starts, rng=rng)
+        found[k] = yield from search_basins(
+            costs, config.epsilons, config.n_starts, rng=rng, report=report
         )
     return found
-
-
-def _quietly(job: Job[Any]) -> Job[Any]:
-    """Run a part of a step: it can be cancelled at every report, but the bar is the step's."""
-    try:
-        while True:
-            next(job)
-            yield Progress("Searching alignments")
-    except StopIteration as stop:
-        return stop.value
-    finally:
-        job.close()
 
 
 def _search_chosen(
@@ -154,9 +141,8 @@ def _search_chosen(
 ) -> Job[Basins]:
     """Find the basins of the costs averaged over the numbers of neighbours that agree."""
     costs = _landmark_costs(surveys, choice.k, config.device)
-    found = yield from _quietly(search_basins(costs, [choice.epsilon], config.n_starts, rng=rng))
-    basins: Basins = found[choice.epsilon]
-    return basins[:_MAX_BASINS]
+    found = yield from search_basins(costs, [choice.epsilon], config.n_starts, rng=rng)
+    return found[choice.epsilon]
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +190,7 @@ def _check_subsamples(
     """Couple random subsets of the landmarks and compare with the chosen plan."""
     agreements = []
     for done in range(_N_SUBSAMPLES):
-        yield Progress("Coupling subsets", done, _N_SUBSAMPLES, "subsets")
+        report = Progress("Coupling subsets", done, _N_SUBSAMPLES, "subsets")
         costs, kept = [], []
         for survey in surveys:
             n = len(survey.landmarks)
@@ -214,8 +200,8 @@ def _check_subsamples(
             costs.append(centre_cost(block, masses, device=config.device))
             kept.append(part)
         pair = (costs[0], costs[1])
-        found = yield from _quietly(
-            search_basins(pair, [choice.epsilon], _SUBSAMPLE_STARTS, rng=rng)
+        found = yield from search_basins(
+            pair, [choice.epsilon], _SUBSAMPLE_STARTS, keep=3, rng=rng, report=report
         )
         restricted = plan[np.ix_(kept[0], kept[1])]
         best = found[choice.epsilon][0].plan

@@ -19,6 +19,8 @@ _MIN_Z = 4.0
 twenty have to stay above, with a null of ten losses."""
 _AMBIGUOUS_GAP = 0.02
 _AGREEING = 0.5
+_OTHER_MAP = 0.75
+"""Agreement with the chosen alignment below which a basin is another one, not a variant of it."""
 _ROW_ERROR = 1e-2
 _CHANCE = 0.4
 """FOSCTTM above which a map of all cells is closer to chance (0.5) than to use."""
@@ -74,7 +76,7 @@ def judge_coupling(
         Measured FOSCTTM, overall and within classes, where pairs (and labels) are given: what is
         measured counts more than what nulls suggest.
     """
-    runners_up = [basin.gap for basin in coupling.basins[1:]]
+    runners_up = [basin.gap for basin in coupling.basins[1:] if basin.agreement < _OTHER_MAP]
     nulls = None
     if coupling.null_losses:
         nulls = NullComparison(coupling.null_observed, coupling.null_losses)
