@@ -191,8 +191,10 @@ def keep_top_entries(plan: Any, n_entries: int) -> tuple[Any, Matrix]:
         block = plan[start : start + 1024]
         block = block.toarray() if sparse.issparse(block) else np.asarray(block)
         if n_entries < block.shape[1]:
-            cut = np.partition(block, -n_entries, axis=1)[:, -n_entries, None]
-            block = np.where(block >= cut, block, 0)
+            largest = np.argpartition(block, -n_entries, axis=1)[:, -n_entries:]
+            kept = np.zeros_like(block)
+            np.put_along_axis(kept, largest, np.take_along_axis(block, largest, axis=1), axis=1)
+            block = kept
         rows.append(sparse.csr_matrix(block.astype(np.float32)))
     top = sparse.vstack(rows, format="csr")
     residual = 1 - _sum(top, axis=1) / np.maximum(_sum(plan, axis=1), 1e-300)

@@ -198,7 +198,7 @@ def _read(path: Path) -> "anndata.AnnData":
         return anndata.read_h5ad(path)
     except FileNotFoundError as error:
         raise TableError(f"There is no file {path}. Check the name.") from error
-    except (OSError, KeyError, ValueError, anndata.io.AnnDataReadError) as error:
+    except (OSError, KeyError, ValueError) as error:
         raise TableError(
             f"{path.name} cannot be read as .h5ad ({type(error).__name__}). Give a table written "
             "by anndata, scanpy or this program."
