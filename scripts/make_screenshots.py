@@ -5,10 +5,15 @@ the window is 1366 x 768, the analysis runs, and the overlays are those of the t
 """
 
 import argparse
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+# Before napari reads them: the settings of whoever runs this are neither used nor changed.
+os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
 
 import napari
 from qtpy.QtCore import QEventLoop, Qt, QTimer
@@ -19,6 +24,9 @@ from napari_bio_superposition.widgets.readers import open_sample, read_layers
 
 PLUGIN = "napari-bio-superposition"
 WIDTH_PX, HEIGHT_PX = 1366, 768
+RARE = 0.25
+"""Firing rate up to which a feature is silent in most places."""
+ZOOM = 1.8
 SETTLE_MS = 400
 """What the window needs to draw itself after a change."""
 
@@ -35,6 +43,7 @@ def open_window(theme: str, image: Path | None) -> Iterator[tuple[Any, AnalyseWi
             getattr(viewer, f"add_{kind}")(data, **options)
         _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Analyse")
         settle()
+        viewer.fit_to_view()
         yield viewer, widget
     finally:
         viewer.close()
@@ -62,12 +71,13 @@ def show_overlays(viewer: Any, widget: AnalyseWidget, n_overlays: int) -> None:
     statistics = widget.controller.statistics
     if statistics is None:
         return
-    contrast = statistics.maximum * (statistics.firing_rate < 0.25)
-    for latent in contrast.argsort()[::-1][:n_overlays]:
+    strength = statistics.mean * (statistics.firing_rate < RARE)
+    for latent in strength.argsort()[::-1][:n_overlays]:
         widget.result.features.show_feature(int(latent))
     for layer in viewer.layers:
         if layer.name.endswith("patches"):
             layer.visible = False
+    viewer.scene.camera.zoom *= ZOOM
 
 
 def take(viewer: Any, path: Path) -> None:
@@ -99,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with open_window("dark", options.image) as (viewer, widget):
             if options.model:
                 widget.setup.models.choose_model(options.model)
+            widget.setup.missing_roles.show("blank")
             run(widget)
             show_overlays(viewer, widget, options.overlays)
             take(viewer, options.out / "analyse_real_image.png")

@@ -32,7 +32,7 @@ _SCALE_TOOL_TIP = (
     "Fixed scale: equal colours mean equal activations, in all images shown here.\n"
     "Image scale: each overlay uses its whole colour range for this image."
 )
-_COLUMN_WIDTH_PX = 52
+_COLUMN_WIDTH_PX = 56
 
 
 class FeatureList(QWidget):

@@ -153,7 +153,7 @@ class FeatureTableModel(QAbstractTableModel):
         if column == FEATURE:
             return self._names[latent]
         value = float(self._columns[column][latent])
-        return f"{value:.1%}" if column == FIRING else f"{value:.3g}"
+        return f"{value:.1%}" if column == FIRING else f"{value:.2g}"
 
     def _arrange(self) -> None:
         if not self._columns or MAXIMUM not in self._columns:

@@ -6,7 +6,7 @@ import numpy as np
 from napari.utils.colormaps import Colormap, ensure_colormap
 
 _N_COLOURS: Final = 128
-_SOLID_FROM: Final = 0.6
+_SOLID_FROM: Final = 0.35
 """Fraction of the scale from which on an overlay hides the image below it."""
 
 _BASES: Final = ("inferno", "cyan", "magenta", "yellow", "bop orange", "bop blue", "green", "red")

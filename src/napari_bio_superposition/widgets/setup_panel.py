@@ -51,7 +51,7 @@ class SetupPanel(QWidget):
         self.advanced = AdvancedPanel(config)
         self.advanced_section = Section("Advanced", self.advanced)
         self.missing_message = MessageLine()
-        self._missing_roles = _make_missing_roles_editor()
+        self.missing_roles = _make_missing_roles_editor()
         self._lay_out()
         self.models.choose_model(settings.model)
         self.models.choose_device(settings.device)
@@ -64,7 +64,7 @@ class SetupPanel(QWidget):
         model_layout = QVBoxLayout(model)
         model_layout.addWidget(self.models)
         model_layout.addWidget(self.missing_message)
-        model_layout.addWidget(self._missing_roles.widget)
+        model_layout.addWidget(self.missing_roles.widget)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 6, 0)
         layout.addWidget(image)
@@ -91,7 +91,7 @@ class SetupPanel(QWidget):
         return AnalyzeConfig(
             model=self.models.model,
             roles=self.channels.chosen_roles,
-            missing_roles=self._missing_roles.read(),
+            missing_roles=self.missing_roles.read(),
             device=self.models.device,
             seed=self._config.seed,
             **self.advanced.read_steps(),
@@ -102,7 +102,7 @@ class SetupPanel(QWidget):
         self._config = config
         self.models.choose_model(config.model)
         self.models.choose_device(config.device)
-        self._missing_roles.show(config.missing_roles)
+        self.missing_roles.show(config.missing_roles)
         self.advanced.show_config(config)
         self.channels.set_chosen_roles(roles)
 
@@ -142,7 +142,7 @@ class SetupPanel(QWidget):
             )
         else:
             self.missing_message.clear()
-        self._missing_roles.widget.setVisible(bool(missing))
+        self.missing_roles.widget.setVisible(bool(missing))
 
 
 def _make_missing_roles_editor() -> Any:
