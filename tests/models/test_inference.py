@@ -159,11 +159,9 @@ def test_latents_and_tokens_that_do_not_fit_are_refused(tiny_model, tiny_patches
         latent_maps(tiny_model, narrow, [0])
 
 
-def test_the_batch_size_follows_work_and_memory(tiny_model, reference):
-    small = choose_batch_size(tiny_model, side=32)
-    assert small > 1
+def test_the_batch_size_follows_work_and_memory(tiny_model):
+    assert choose_batch_size(tiny_model, side=32) >= 4
     assert choose_batch_size(tiny_model, side=8192) == 1
-    assert choose_batch_size(tiny_model, side=32) <= 16
 
 
 def test_what_running_out_of_memory_looks_like():

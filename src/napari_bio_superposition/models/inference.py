@@ -15,9 +15,11 @@ from napari_bio_superposition.models.feature_model import FeatureModel
 from napari_bio_superposition.models.memory import choose_batch_size, is_out_of_memory
 from napari_bio_superposition.models.sae import JumpReLU
 
-_CHUNK_CPU = 512
-"""Tokens per product: the activations of a chunk stay in the cache of a processor."""
+_SMALLEST_CHUNK_CPU = 512
+_ACTIVATIONS_PER_CHUNK_CPU = 1 << 20
+"""A chunk's activations stay in the cache of a processor; larger dictionaries get fewer tokens."""
 _CHUNK_GPU = 8192
+_TOKEN_VALUES_PER_MAP_CHUNK = 1 << 19
 _STEP = "Encoding patches"
 
 
@@ -82,8 +84,9 @@ def encode_patches(
 ) -> Job[EncodedPatches]:
     """Run encoder and SAE on patches and pool the activations (method specification, 8).
 
-    The activations exist for 512 tokens at a time; memory does not grow with the number of
-    patches, beyond the result. Where memory runs out, the batch is halved and the work goes on.
+    The activations exist for one chunk of tokens at a time; beyond the result, memory does not
+    grow with the number of patches. Where memory runs out, the batch is halved and the work goes
+    on.
 
     Parameters
     ----------
@@ -158,11 +161,14 @@ def latent_maps(model: FeatureModel, tokens: TokenCache, latents: Sequence[int])
         )
     jump = model.sae.jump(torch.as_tensor(latents, dtype=torch.int64, device=model.device))
     maps = np.empty((len(latents), len(tokens), *tokens.map_shape), np.float32)
-    for patch, (unit, norms) in enumerate(zip(tokens.unit, tokens.norms, strict=True)):
-        activations = jump.activate(torch.from_numpy(unit).to(model.device).float())
+    n_together = max(1, _TOKEN_VALUES_PER_MAP_CHUNK // (tokens.norms.shape[1] * width))
+    for start in range(0, len(tokens), n_together):
+        some = slice(start, start + n_together)
+        activations = jump.activate(torch.from_numpy(tokens.unit[some]).to(model.device).float())
         if model.card.norm_restored:
-            activations *= torch.from_numpy(norms).to(model.device)[:, None]
-        maps[:, patch] = activations.T.reshape(-1, *tokens.map_shape).cpu().numpy()
+            activations *= torch.from_numpy(tokens.norms[some]).to(model.device)[..., None]
+        by_latent = activations.permute(2, 0, 1).cpu().numpy()
+        maps[:, some] = by_latent.reshape(len(latents), -1, *tokens.map_shape)
     return maps
 
 
@@ -224,7 +230,7 @@ def _pool(jump: JumpReLU, unit: Tensor, scale: Tensor, *, chunk: int | None = No
     ``unit`` is ``(token, width)``, ``scale`` ``(token,)``. Everything of the size
     token x latents lives in two buffers of one chunk.
     """
-    chunk = chunk or (_CHUNK_CPU if unit.device.type == "cpu" else _CHUNK_GPU)
+    chunk = chunk or _choose_chunk(jump.W.shape[1], unit.device)
     buffers = unit.new_empty((2, min(chunk, len(unit)), jump.W.shape[1]))
     total, largest, count = unit.new_zeros((3, jump.W.shape[1]))
     for part, norms in zip(torch.split(unit, chunk), torch.split(scale, chunk), strict=True):
@@ -234,6 +240,12 @@ def _pool(jump: JumpReLU, unit: Tensor, scale: Tensor, *, chunk: int | None = No
         total += norms @ out
         torch.maximum(largest, out.mul_(norms[:, None]).amax(0), out=largest)
     return torch.stack([total / len(unit), largest, count / len(unit)])
+
+
+def _choose_chunk(n_latents: int, device: torch.device) -> int:
+    if device.type != "cpu":
+        return _CHUNK_GPU
+    return max(_SMALLEST_CHUNK_CPU, _ACTIVATIONS_PER_CHUNK_CPU // n_latents)
 
 
 def _check_pixels(model: FeatureModel, pixels: FloatArray) -> None:

@@ -11,7 +11,9 @@ _LIVE_MAPS = 8
 _MEMORY_SHARE = 0.3
 _FLOP_PER_BATCH_CPU = 6e10
 """About a second of work on a laptop, so that progress and cancelling stay prompt."""
-_LARGEST_BATCH = {"cpu": 16, "mps": 64, "cuda": 256}
+_LARGEST_BATCH = {"mps": 64, "cuda": 256}
+_SMALLEST_CPU_LIMIT = 4
+"""On a processor more patches than threads only leave the cache."""
 
 
 def choose_batch_size(model: FeatureModel, *, side: int) -> int:
@@ -21,6 +23,7 @@ def choose_batch_size(model: FeatureModel, *, side: int) -> int:
     fitting = int(_MEMORY_SHARE * free_memory(model.device) / bytes_per_patch)
     largest = _LARGEST_BATCH.get(model.device.type, 16)
     if model.device.type == "cpu":
+        largest = max(_SMALLEST_CPU_LIMIT, torch.get_num_threads())
         n_weights = sum(weight.numel() for weight in model.encoder.parameters())
         largest = min(largest, int(_FLOP_PER_BATCH_CPU / (2 * n_weights * n_tokens)))
     return max(1, min(fitting, largest))
