@@ -1,6 +1,7 @@
 """Commands are found, options are checked, and errors of the user are one line with code 2."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -71,3 +72,36 @@ def test_the_package_and_its_help_import_neither_torch_nor_scanpy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_who_leaves_ends_the_command_without_a_traceback(tmp_path: Path) -> None:
+    done = _run_in_shell("import sys; sys.exit(0)")
+    assert "Traceback" not in done.stderr
+    assert "interrupted" in done.stderr
+
+
+def test_a_terminal_that_does_not_know_a_character_gets_its_number() -> None:
+    code = (
+        "import sys; from napari_bio_superposition.cli.reporting import Reporter;"
+        "Reporter(as_json=False).result([chr(0x65e5)], {})"
+    )
+    environment = os.environ | {"PYTHONIOENCODING": "ascii:strict"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.stdout == "\\u65e5\n", done.stderr
+
+
+def _run_in_shell(reader: str) -> subprocess.CompletedProcess[str]:
+    """Run `info --json` with a reader of its output that has ended before it writes."""
+    with subprocess.Popen([sys.executable, "-c", reader], stdin=subprocess.PIPE) as end:
+        assert end.stdin is not None
+        end.wait()
+        code = "import sys; from napari_bio_superposition.cli import main; sys.exit(main())"
+        return subprocess.run(
+            [sys.executable, "-c", code, "info", "--json"],
+            stdout=end.stdin,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )

@@ -53,8 +53,11 @@ def test_what_is_absent_keeps_its_default() -> None:
         ({"inner": {"side": 9}}, r"Inner\.side is 9\. Choose a value from 1 to 5"),
         ({"inner": {"floor": "1"}}, "'1' is not a number"),
         ({"inner": {"sides": 1}}, "there is no setting sides"),
-        ({"inner": {"method": "c"}}, "c not in"),
+        ({"inner": {"method": "c"}}, "'c' is not one of: a, b @"),
         ({"inner": 3}, "a table of settings is expected"),
+        ({"inner": {"method": ["a"]}}, r"\['a'\] is not one of: a, b"),
+        ({"inner": [1, 2]}, "a table of settings is expected"),
+        ({"roles": "nuclei=DAPI"}, "a table of settings is expected"),
         ({"roles": {"nuclei": 1}}, "1 is not text"),
     ],
 )

@@ -56,6 +56,7 @@ def test_an_image_that_is_not_in_the_table_stays_as_it_is(tmp_path: Path) -> Non
         ("image,genotype\na,SNCA\na.tif,GBA\n", "names a more than once"),
         ("plate,well\np,A\np,A\n", "more than once"),
         ("", "cannot be read"),
+        ("image,genotype\n", "has no rows"),
     ],
 )
 def test_tables_that_cannot_serve_are_refused(tmp_path: Path, text: str, message: str) -> None:

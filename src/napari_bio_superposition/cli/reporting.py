@@ -1,6 +1,9 @@
 """Show progress and results: a bar for people, one JSON object a line for programs."""
 
+import io
+import os
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -28,6 +31,8 @@ class Reporter:
         self._as_json = as_json
         self._stdout = stdout or sys.stdout
         self._stderr = stderr or sys.stderr
+        if isinstance(self._stdout, io.TextIOWrapper):  # a terminal may not know every character
+            self._stdout.reconfigure(errors="backslashreplace")
         self._bar: tqdm[Any] | None = None
         self._step = ""
 
@@ -58,7 +63,7 @@ class Reporter:
         if self._as_json:
             self._write_json({"event": "result", **values})
         else:
-            self._stdout.write("\n".join(lines) + "\n")
+            self._write("\n".join(lines))
 
     def _move_bar(self, progress: Progress) -> None:
         if not self._stderr.isatty():
@@ -83,8 +88,17 @@ class Reporter:
             self._bar = None
 
     def _write_json(self, values: dict[str, Any]) -> None:
-        self._stdout.write(to_json(values) + "\n")
-        self._stdout.flush()
+        self._write(to_json(values))
+
+    def _write(self, text: str) -> None:
+        """Write a line; where nobody reads any more (``| head``), end as if interrupted."""
+        try:
+            self._stdout.write(text + "\n")
+            self._stdout.flush()
+        except BrokenPipeError:
+            # Python would complain once more when it flushes the pipe at its own end.
+            sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+            raise KeyboardInterrupt from None
 
 
 def conclude(summary: BatchSummary) -> int:

@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import cattrs
 import tomli_w
@@ -85,7 +85,7 @@ def _describe(error: BaseException, expected: type | None) -> str:
     """Say what is wrong with one value; cattrs adds where it stands."""
     if isinstance(error, ForbiddenExtraKeysError):
         return f"there is no setting {list_choices(sorted(error.extra_fields))}"
-    if isinstance(error, (KeyError, TypeError)):
+    if isinstance(error, (AttributeError, KeyError, TypeError)):
         return "a table of settings is expected here"
     return str(error)
 
@@ -110,6 +110,18 @@ def _strict(kind: type, *accepted: type) -> Any:
     return structure
 
 
+def _is_choice(kind: Any) -> bool:
+    origin: Any = get_origin(kind)
+    return origin is Literal
+
+
+def _structure_choice(value: Any, kind: Any) -> Any:
+    choices = get_args(kind)
+    if value not in choices:
+        raise ValueError(f"{value!r} is not one of: {list_choices(choices)}")
+    return value
+
+
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
@@ -121,6 +133,7 @@ def _build_converter() -> cattrs.Converter:
     converter.register_structure_hook(float, _strict(float, int, float))
     converter.register_structure_hook(bool, _strict(bool))
     converter.register_structure_hook(str, _strict(str))
+    converter.register_structure_hook_func(_is_choice, _structure_choice)
     converter.register_structure_hook(Path, lambda value, _: Path(value))
     converter.register_unstructure_hook(Path, str)
     configure_union_passthrough(int | float | str | bool | None, converter)

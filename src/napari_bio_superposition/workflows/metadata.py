@@ -62,6 +62,8 @@ def read_metadata(path: Path) -> Metadata:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise TableError(f"The table {path.name} cannot be read as CSV: {error}.") from error
+    if table.empty:
+        raise TableError(f"The table {path.name} has no rows. Add some, or leave it out.")
     if "image" in table:
         keys = [_image_id(name) for name in table["image"]]
         _check_unique(keys, path)
