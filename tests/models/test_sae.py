@@ -125,7 +125,7 @@ def test_metrics_by_hand(sae):
 
 
 def test_a_planted_dictionary_is_recovered():
-    """32 directions squeezed into 16 dimensions, three at a time."""
+    """32 directions squeezed into 16 dimensions, two at a time."""
     rng = np.random.default_rng(0)
     truth = functional.normalize(torch.from_numpy(rng.standard_normal((32, 16))).float(), dim=1)
     codes = torch.zeros(20_000, 32)
@@ -133,7 +133,7 @@ def test_a_planted_dictionary_is_recovered():
     codes.scatter_(1, chosen, torch.from_numpy(rng.uniform(0.5, 1.5, (20_000, 2))).float())
     tokens = functional.normalize(codes @ truth, dim=1)
     config = SaeConfig(
-        n_latents=64, sparsity=0.12, n_epochs=25, batch_tokens=500, learning_rate=3e-3
+        n_latents=64, sparsity=0.12, n_epochs=15, batch_tokens=500, learning_rate=3e-3
     )
     sae = GatedSAE.create(16, 64, rng=torch.Generator().manual_seed(0))
     losses = run(fit_sae(sae, tokens, config, rng=rng))

@@ -37,14 +37,14 @@ def find_model(name_or_folder: str | Path) -> Path:
     ModelError
         Where there is none; it lists the names.
     """
-    for parent in (bundled_folder(), user_folder()):
-        if str(name_or_folder) in list_models() and (parent / name_or_folder / CARD_FILE).is_file():
-            return parent / name_or_folder
+    if (name := str(name_or_folder)) in list_models():
+        parents = (bundled_folder(), user_folder())
+        return next(parent / name for parent in parents if (parent / name / CARD_FILE).is_file())
     with contextlib.suppress(OSError, ValueError, RuntimeError):  # too long, NUL, no such home
         folder = Path(name_or_folder).expanduser()
         if folder.is_dir():
             return folder
     raise ModelError(
-        f"No model {str(name_or_folder)!r}: neither a folder nor one of the models "
+        f"No model {name!r}: neither a folder nor one of the models "
         f"{list_choices(list_models())}. Choose one of these, or give a model's folder."
     )
