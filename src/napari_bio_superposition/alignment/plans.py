@@ -1,6 +1,6 @@
 """From the plan of the landmarks to the plan of all cells: exact, low-rank, or block by block."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,17 +12,18 @@ from napari_bio_superposition.alignment.blocks import fill_blocks
 from napari_bio_superposition.alignment.config import CouplingConfig
 from napari_bio_superposition.alignment.gromov import (
     CentredCost,
+    Solution,
     SolverLimits,
     centre_cost,
     epsilon_stages,
     factorize_cost,
+    interaction,
     solve_entropic,
     square_loss,
 )
-from napari_bio_superposition.alignment.sinkhorn import round_to_marginals
+from napari_bio_superposition.alignment.sinkhorn import balance, round_to_marginals
 from napari_bio_superposition.alignment.survey import Survey, measure_paths
 from napari_bio_superposition.core.progress import Job, Progress
-from napari_bio_superposition.core.types import FloatArray
 
 Solver = Literal["auto", "exact", "low_rank", "landmarks"]
 _EXACT_UP_TO = 2000
@@ -66,16 +67,6 @@ def choose_solver(config: CouplingConfig, n_cells: int) -> Solver:
     return "low_rank" if n_cells <= _LOW_RANK_UP_TO else "landmarks"
 
 
-def mean_distances(survey: Survey, ks: tuple[int, ...]) -> FloatArray:
-    """Return the distances from landmarks to all cells, averaged over numbers of neighbours."""
-    return np.asarray(np.mean([survey.distances[k] for k in ks], axis=0), dtype=np.float32)
-
-
-def landmark_cost(survey: Survey, ks: tuple[int, ...]) -> Any:
-    """Return the symmetric distances between landmarks, averaged over numbers of neighbours."""
-    return np.mean([survey.between_landmarks(k) for k in ks], axis=0)
-
-
 def plan_all_cells(
     surveys: tuple[Survey, Survey],
     ks: tuple[int, ...],
@@ -111,16 +102,31 @@ def plan_all_cells(
     start = _expand(surveys, landmark_plan).to(pair[0].left)
     stages = epsilon_stages(max(_WARM, epsilon), epsilon)
     solution = yield from solve_entropic(pair, start, stages, _LIMITS)
-    plan = _round(solution.plan, solver)
+    if solver == "exact":
+        solution = _balance_in_double(pair, solution, epsilon)
+    plan = _round(solution.plan)
     loss = float(square_loss(pair[0], plan.to(pair[0].left), pair[1]))
     return FullPlan(plan.numpy(), loss, solver, solution.row_error, solution.converged)
 
 
-def _round(plan: Tensor, solver: str) -> Tensor:
-    """Make the marginals exact, in float64 where that is affordable."""
+def _balance_in_double(
+    costs: tuple[CentredCost, CentredCost], solution: Solution, epsilon: float
+) -> Solution:
+    """Balance once more in float64, so that also weak couplings keep their order.
+
+    In single precision what is coupled by less than 1e-38 is zero, and equal.
+    """
+    gradient = interaction(costs[0], solution.plan, costs[1]).cpu().double().mul_(-4)
+    masses = costs[0].masses.cpu().double(), costs[1].masses.cpu().double().mT
+    masses = masses[0] / masses[0].sum(), masses[1] / masses[1].sum()
+    start = None if solution.potential is None else solution.potential.cpu().double()
+    balanced = balance(gradient, masses, epsilon=epsilon, potential=start, tolerance=1e-9)
+    return replace(solution, plan=balanced.plan, row_error=balanced.row_error)
+
+
+def _round(plan: Tensor) -> Tensor:
+    """Make the marginals exact."""
     plan = plan.cpu()
-    if solver == "exact":
-        plan = plan.double()
     n, m = plan.shape
     p = torch.full((n, 1), 1 / n, dtype=plan.dtype)
     q = torch.full((1, m), 1 / m, dtype=plan.dtype)
@@ -132,16 +138,14 @@ def _full_cost(
 ) -> CentredCost:
     if solver == "low_rank":
         return factorize_cost(
-            mean_distances(survey, ks), survey.landmarks, rank=config.rank, device=config.device
+            survey.from_landmarks(ks), survey.landmarks, rank=config.rank, device=config.device
         )
     if len(survey.landmarks) == len(survey):
-        return centre_cost(landmark_cost(survey, ks), device=config.device)
-    total = np.zeros((len(survey), len(survey)), dtype=np.float32)
-    for k in ks:
-        total += measure_paths(
-            survey.neighbours, np.arange(len(survey)), k, config, survey.resamples
-        )[0]
-    return centre_cost((total + total.T) / (2 * len(ks)), device=config.device)
+        return centre_cost(survey.between_landmarks(ks), device=config.device)
+    everyone = np.arange(len(survey))
+    paths = [measure_paths(survey.neighbours, everyone, k, config, survey.resamples)[0] for k in ks]
+    cost = np.mean(paths, axis=0)
+    return centre_cost((cost + cost.T) / 2, device=config.device)
 
 
 def _expand(surveys: tuple[Survey, Survey], landmark_plan: npt.NDArray[Any]) -> Tensor:
@@ -161,8 +165,8 @@ def _plan_blocks(
     plan = fill_blocks(
         exact.numpy(),
         (first.nearest, second.nearest),
-        (mean_distances(first, ks), mean_distances(second, ks)),
+        (first.from_landmarks(ks), second.from_landmarks(ks)),
     )
-    costs = [centre_cost(landmark_cost(s, ks), s.masses, dtype=torch.float64) for s in surveys]
+    costs = [centre_cost(s.between_landmarks(ks), s.masses, dtype=torch.float64) for s in surveys]
     loss = float(square_loss(costs[0], exact, costs[1]))
     return FullPlan(plan, loss, "landmarks", 0.0, True)

@@ -21,7 +21,6 @@ from napari_bio_superposition.alignment.nulls import NullComparison, compare_wit
 from napari_bio_superposition.alignment.plans import (
     FullPlan,
     choose_solver,
-    landmark_cost,
     plan_all_cells,
 )
 from napari_bio_superposition.alignment.polish import polish_plan
@@ -117,7 +116,8 @@ def _landmark_costs(
     surveys: Surveys, ks: tuple[int, ...], device: str
 ) -> tuple[CentredCost, CentredCost]:
     first, second = (
-        centre_cost(landmark_cost(survey, ks), survey.masses, device=device) for survey in surveys
+        centre_cost(survey.between_landmarks(ks), survey.masses, device=device)
+        for survey in surveys
     )
     return first, second
 
@@ -156,7 +156,7 @@ class _Ranked:
 
 def _rank(surveys: Surveys, choice: Choice, basins: Basins) -> Job[list[_Ranked]]:
     """Refine every basin without entropy and put them in order of the refined loss."""
-    costs = landmark_cost(surveys[0], choice.k), landmark_cost(surveys[1], choice.k)
+    costs = surveys[0].between_landmarks(choice.k), surveys[1].between_landmarks(choice.k)
     masses = surveys[0].masses, surveys[1].masses
     refined = []
     for done, basin in enumerate(basins):
@@ -196,7 +196,7 @@ def _check_subsamples(
             n = len(survey.landmarks)
             part = np.sort(rng.choice(n, round(_SUBSAMPLE * n), replace=False))
             masses = survey.masses[part] / survey.masses[part].sum()
-            block = landmark_cost(survey, choice.k)[np.ix_(part, part)]
+            block = survey.between_landmarks(choice.k)[np.ix_(part, part)]
             costs.append(centre_cost(block, masses, device=config.device))
             kept.append(part)
         pair = (costs[0], costs[1])

@@ -60,9 +60,13 @@ class Survey:
         counts = np.bincount(self.nearest, minlength=len(self.landmarks))
         return np.asarray(counts / len(self), dtype=np.float64)
 
-    def between_landmarks(self, k: int) -> FloatArray:
-        """Return the distances between landmarks at *k*, symmetric."""
-        block = self.distances[k][:, self.landmarks]
+    def from_landmarks(self, ks: tuple[int, ...]) -> FloatArray:
+        """Return the distances to all cells, averaged over *ks*, ``(n_landmarks, n)``."""
+        return np.asarray(np.mean([self.distances[k] for k in ks], axis=0), dtype=np.float32)
+
+    def between_landmarks(self, ks: tuple[int, ...]) -> FloatArray:
+        """Return the same between landmarks, symmetric, ``(n_landmarks, n_landmarks)``."""
+        block = self.from_landmarks(ks)[:, self.landmarks]
         return np.asarray((block + block.T) / 2)
 
 
@@ -134,7 +138,7 @@ def measure_paths(
         found = geodesic_distances(part, position[sources[inside]])
         total[np.ix_(inside, cells)] += scale_distances(found, config)
         count[np.ix_(inside, cells)] += 1
-    return total / count, graph.component_sizes
+    return np.asarray(total / count), graph.component_sizes
 
 
 def scale_distances(distances: FloatArray, config: CouplingConfig) -> FloatArray:
