@@ -44,15 +44,27 @@ def test_a_model_is_read_back(tiny_model, tiny_patches, saved):
     after = run(encode_patches(loaded, tiny_patches))
     np.testing.assert_allclose(after.activations, before.activations, rtol=1e-4, atol=1e-6)
     assert loaded.card.weights_sha256
-    assert not list(saved.glob("*.part"))
+    assert {path.name for path in saved.iterdir()} == {CARD_FILE, WEIGHTS_FILE}
     assert not any(p.requires_grad for p in loaded.encoder.parameters())
+
+
+def test_a_model_replaces_a_model_and_nothing_else(tiny_model, saved, tmp_path):
+    before = (saved / CARD_FILE).read_text()
+    save_model(tiny_model, saved, half_precision=True)
+    assert (saved / CARD_FILE).read_text() != before
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+    (saved / "thesis.txt").write_text("five years of work")
+    with pytest.raises(ModelError, match=r"also holds thesis\.txt"):
+        save_model(tiny_model, saved)
+    assert (saved / "thesis.txt").exists()
 
 
 @pytest.mark.parametrize("centring", ["image", "batch", "none"])
 def test_only_dataset_centring_stores_a_mean_token(make_model, tmp_path, centring):
-    save_model(make_model(centring=centring), tmp_path)
-    assert load_model(tmp_path).mean_token is None
-    assert "mean_token" not in load_file(tmp_path / WEIGHTS_FILE)
+    folder = tmp_path / "model"
+    save_model(make_model(centring=centring), folder)
+    assert load_model(folder).mean_token is None
+    assert "mean_token" not in load_file(folder / WEIGHTS_FILE)
 
 
 def test_half_precision_halves_the_file_and_keeps_rounded_weights(tiny_model, tmp_path):
@@ -90,7 +102,7 @@ def test_half_precision_halves_the_file_and_keeps_rounded_weights(tiny_model, tm
         (lambda f: edit_card(f, channel_roles="nuclei"), "list of str"),
         (lambda f: edit_card(f, channel_roles=["nuclei", "nuclei"]), "each once"),
         (lambda f: edit_card(f, blocks=[1, 1]), "four"),
-        (lambda f: edit_card(f, std_floor=float("nan")), "std_floor"),
+        (lambda f: edit_card(f, std_floor=float("nan")), "NaN is no JSON number"),
         (lambda f: edit_card(f, weights_sha256="0" * 64), "SHA-256"),
         (lambda f: edit_card(f, n_latents=25), r"sae\.\w+ .* asks for"),
         (lambda f: edit_card(f, centring="image"), "unknown mean_token"),

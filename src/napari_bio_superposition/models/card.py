@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from napari_bio_superposition.core.config import Range, check_fields
 from napari_bio_superposition.core.errors import ConfigError, ModelError, list_choices
+from napari_bio_superposition.core.json_text import to_json
 
 Tap = Literal["stage5_mid", "stage5_out", "refine_out"]
 Centring = Literal["dataset", "image", "batch", "none"]
@@ -102,7 +103,7 @@ class ModelCard:
 
     def to_json(self) -> str:
         """Return the card as JSON text."""
-        return json.dumps({"format": _FORMAT} | dataclasses.asdict(self), indent=2) + "\n"
+        return to_json({"format": _FORMAT} | dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "the model card") -> Self:
@@ -146,7 +147,7 @@ def read_card(folder: Path) -> ModelCard:
 
 def _parse_object(text: str, source: str) -> dict[str, Any]:
     try:
-        values = json.loads(text)
+        values = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"The card {source} is not JSON ({error}). Copy it again.") from error
     if not isinstance(values, dict) or values.pop("format", None) != _FORMAT:
@@ -164,6 +165,10 @@ def _parse_object(text: str, source: str) -> dict[str, Any]:
     if missing:
         raise ModelError(f"The card {source} lacks {list_choices(missing)}. Add these fields.")
     return values
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _is_required(entry: "dataclasses.Field[Any]") -> bool:

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from napari_bio_superposition.core.errors import ModelError, list_choices
+from napari_bio_superposition.core.files import replaced_folder
 from napari_bio_superposition.core.provenance import hash_file
 from napari_bio_superposition.models.card import CARD_FILE, WEIGHTS_FILE, ModelCard, read_card
 from napari_bio_superposition.models.catalogue import find_model, list_models
@@ -20,14 +21,14 @@ __all__ = ["assemble_model", "list_models", "load_model", "save_model"]
 
 
 def save_model(model: FeatureModel, folder: Path, *, half_precision: bool = False) -> ModelCard:
-    """Write weights and card into *folder*; both under a temporary name first.
+    """Write weights and card as *folder*, whole or not at all.
 
     Parameters
     ----------
     model
         What to write.
     folder
-        Made where it is missing; a model in it is replaced.
+        Belongs to the model: a folder that is there is replaced.
     half_precision
         Store matrices and kernels as float16 (biases and the mean token stay float32). On loading
         they become float32 again; call `round_to_half` before the last training step
@@ -37,19 +38,23 @@ def save_model(model: FeatureModel, folder: Path, *, half_precision: bool = Fals
     -------
     ModelCard
         The card as written, with the hash of the weights.
+
+    Raises
+    ------
+    OutputError
+        Where the folder cannot be written.
+    ModelError
+        Where the folder holds something else than a model.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    _check_replaceable(folder)
     tensors = {
         name: tensor.half() if half_precision and tensor.ndim > 1 else tensor
         for name, tensor in _named_tensors(model).items()
     }
-    weights, partial = folder / WEIGHTS_FILE, folder / f"{WEIGHTS_FILE}.part"
-    partial.write_bytes(save(tensors))
-    card = dataclasses.replace(model.card, weights_sha256=hash_file(partial))
-    card_partial = folder / f"{CARD_FILE}.part"
-    card_partial.write_text(card.to_json(), encoding="utf-8")
-    partial.replace(weights)
-    card_partial.replace(folder / CARD_FILE)
+    with replaced_folder(folder) as part:
+        (part / WEIGHTS_FILE).write_bytes(save(tensors))
+        card = dataclasses.replace(model.card, weights_sha256=hash_file(part / WEIGHTS_FILE))
+        (part / CARD_FILE).write_text(card.to_json(), encoding="utf-8")
     return card
 
 
@@ -106,6 +111,17 @@ def round_to_half(module: nn.Module) -> None:
     for parameter in module.parameters():
         if parameter.ndim > 1:
             parameter.copy_(parameter.half())
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Refuse to replace a folder in which there is anything but a model."""
+    if folder.is_dir():
+        others = {path.name for path in folder.iterdir()} - {CARD_FILE, WEIGHTS_FILE}
+        if others:
+            raise ModelError(
+                f"The folder {folder} also holds {_first(sorted(others))}. "
+                "Choose a folder of its own for the model."
+            )
 
 
 def _named_tensors(model: FeatureModel) -> dict[str, Tensor]:
