@@ -32,8 +32,8 @@ from napari_bio_superposition.segmentation.watershed import watershed_nuclei
 log = logging.getLogger("export_stardist")
 
 IOU = 0.5
-PROB_THRESHOLDS = (0.30, 0.35, 0.40, 0.45, 0.50, 0.55, 0.60, 0.65)
-NMS_THRESHOLDS = (0.2, 0.3, 0.4)
+PROB_THRESHOLDS = (0.45, 0.50, 0.55, 0.60, 0.65, 0.70, 0.75, 0.80)
+NMS_THRESHOLDS = (0.3, 0.4, 0.5, 0.6)
 # These images cut many nuclei at their border, and annotate the pieces.
 BORDER_CELLS = 0
 WEIGHTS_NAME = "stardist_bundled.safetensors"
@@ -72,6 +72,8 @@ def tune_thresholds(
         for prob, nms in itertools.product(PROB_THRESHOLDS, NMS_THRESHOLDS):
             labels = labels_of(candidates, image, prob=prob, nms=nms)
             scores[prob, nms].append(average_precision(image.labels, labels))
+    for pair, values in sorted(scores.items()):
+        log.debug("prob %.2f, nms %.2f: AP %.4f", *pair, np.mean(values))
     (prob, nms), best = max(scores.items(), key=lambda item: np.mean(item[1]))
     log.info("prob %.2f, nms %.2f: AP %.4f on training images", prob, nms, np.mean(best))
     return {"prob": prob, "nms": nms, "border_cells": BORDER_CELLS}
@@ -172,6 +174,7 @@ def model_card(
     split = json.loads((run / "split.json").read_text())
     training = json.loads((run / "config.json").read_text())
     state = torch.load(run / "checkpoint.pt", weights_only=True)
+    earlier = run / "earlier.json"
     return {
         "name": "napari-bio-superposition bundled nuclei",
         "task": "instance segmentation of nuclei in one fluorescence channel",
@@ -189,6 +192,7 @@ def model_card(
             **training,
             "steps_done": state["step"],
             "hours": round(state["seconds"] / 3600, 2),
+            "continues": json.loads(earlier.read_text()) if earlier.exists() else None,
         },
         "split": {
             "rule": "within each group of equal image size, 15 % held out by the seed",

@@ -138,6 +138,23 @@ def continue_run(run: Run, folder: Path) -> None:
     log.info("continuing after step %d", run.step)
 
 
+def start_from(run: Run, earlier: Path, folder: Path) -> None:
+    """Take the averaged weights of an earlier run, and note in the new folder how they came about.
+
+    A second run at a low learning rate continues one whose schedule has ended.
+    """
+    state = safetensors.torch.load_file(earlier / "average.safetensors")
+    run.net.load_state_dict(state)
+    run.average.load_state_dict(state)
+    done = torch.load(earlier / "checkpoint.pt", weights_only=True)
+    history = {
+        **json.loads((earlier / "config.json").read_text()),
+        "steps_done": done["step"],
+        "hours": round(done["seconds"] / 3600, 2),
+    }
+    (folder / "earlier.json").write_text(json.dumps(history, indent=1))
+
+
 def stardist_loss(
     config: TrainConfig, predicted: tuple[Tensor, Tensor], prob: Tensor, dist: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -234,13 +251,14 @@ def train(
             break
 
 
-def main(
+def main(  # noqa: PLR0913 (each is a flag)
     data: Path,
     run: Path,
     config: TrainConfig = TrainConfig(),
     threads: int = 2,
     device: str = "cpu",
     save_every: int = 250,
+    earlier: Path | None = None,
 ) -> None:
     """Train, or continue to train.
 
@@ -258,6 +276,8 @@ def main(
         Where to train, for instance cuda.
     save_every
         Steps between checkpoints.
+    earlier
+        Folder of a finished run whose averaged weights a new run starts from.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(threads)
@@ -274,6 +294,8 @@ def main(
     (run / "split.json").write_text(json.dumps(split, indent=1))
     (run / "config.json").write_text(json.dumps(asdict(config), indent=1, default=str))
     state = start_run(config)
+    if earlier is not None:
+        start_from(state, earlier, run)
     continue_run(state, run)
     state.net.to(device)
     state.average.to(device)
