@@ -142,4 +142,4 @@ def test_labels_are_cleaned_and_numbered_in_order() -> None:
 def test_accuracy_on_the_image_that_comes_with_stardist(bundled: StarDistModel) -> None:
     image, truth = nuclei_image(return_mask=True)
     labels = run(segment_nuclei(image, model=bundled))
-    assert matching(truth, labels, thresh=0.5).accuracy >= 0.85
+    assert matching(truth, labels, thresh=0.5).accuracy >= 0.8
