@@ -17,7 +17,12 @@ from napari_bio_superposition.core.progress import run
 from napari_bio_superposition.models.card import ModelCard
 from napari_bio_superposition.models.encoder import create_network, use_channels_last
 from napari_bio_superposition.models.feature_model import FeatureModel, encoder_config
-from napari_bio_superposition.models.inference import TokenCache, encode_patches, latent_maps
+from napari_bio_superposition.models.inference import (
+    TokenCache,
+    _pool,
+    encode_patches,
+    latent_maps,
+)
 from napari_bio_superposition.models.sae import GatedSAE
 
 N_TOKENS = 4096
@@ -37,8 +42,6 @@ def benchmarks() -> list[dict[str, Any]]:
 
 def bench_pooling(model: FeatureModel, tokens: Tensor) -> dict[str, Any]:
     """Compare streaming pooled features with the published forward pass, for one patch."""
-    from napari_bio_superposition.models.inference import _pool
-
     scale = torch.ones(len(tokens))
     ours = best_time(lambda: _pool(model.sae.jump(), tokens, scale))
     published = best_time(lambda: published_forward(model.sae, tokens))
