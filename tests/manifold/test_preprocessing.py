@@ -95,3 +95,23 @@ def test_without_logarithm_the_default_is_a_plain_z_score() -> None:
     np.testing.assert_allclose(
         preprocess(make_table(table), config), expected, rtol=1e-3, atol=1e-5
     )
+
+
+def test_standardising_within_plates_takes_out_what_differs_between_them(
+    rng: np.random.Generator,
+) -> None:
+    values = rng.gamma(2, size=(40, 3)).astype(np.float32)
+    plate = np.repeat(["a", "b"], 20)
+    values[plate == "b"] += 10
+    adata = make_table(values)
+    adata.obs[Keys.PLATE] = plate
+    config = EmbeddingConfig(normalize_rows=False, log="none", standardize_within=Keys.PLATE)
+    prepared = preprocess(adata, config)
+    for name in ("a", "b"):
+        np.testing.assert_allclose(prepared[plate == name].mean(axis=0), 0, atol=1e-5)
+        np.testing.assert_allclose(prepared[plate == name].std(axis=0), 1, atol=1e-5)
+
+
+def test_a_missing_column_to_standardise_within_is_named() -> None:
+    with pytest.raises(TableError, match="no column 'plate'"):
+        preprocess(make_table([[1, 2], [3, 4]]), EmbeddingConfig(standardize_within=Keys.PLATE))

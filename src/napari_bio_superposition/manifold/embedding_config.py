@@ -29,6 +29,10 @@ class EmbeddingConfig:
     standardize: bool = True
     """Whether each feature is scaled to zero mean and unit variance over the patches."""
 
+    standardize_within: str = ""
+    """Column of obs within whose groups that is done, for instance plate: it takes out what differs
+    between plates, and with it any class that is not on every plate. Empty: over all patches."""
+
     n_pcs: Annotated[int, Range(2, 500)] = 50
     """Principal components; fewer where there are fewer patches or features."""
 

@@ -7,9 +7,9 @@ import numpy.typing as npt
 from anndata import AnnData
 from scipy import sparse
 
-from napari_bio_superposition.core.errors import TableError
+from napari_bio_superposition.core.errors import TableError, list_choices
 from napari_bio_superposition.core.keys import Keys
-from napari_bio_superposition.core.types import BoolArray, FloatArray
+from napari_bio_superposition.core.types import BoolArray, FloatArray, IntArray
 from napari_bio_superposition.manifold.embedding_config import EmbeddingConfig
 
 
@@ -31,7 +31,8 @@ def preprocess(adata: AnnData, config: EmbeddingConfig | None = None) -> FloatAr
     Raises
     ------
     TableError
-        Where no feature is alive, or the table holds no CNN features and these are asked for.
+        Where no feature is alive, the table holds no CNN features and these are asked for, or there
+        is no such column to standardise within.
 
     Notes
     -----
@@ -42,7 +43,24 @@ def preprocess(adata: AnnData, config: EmbeddingConfig | None = None) -> FloatAr
     values = normalized_rows(adata, config)
     if config.log != "none":
         values = _take_log(values, scale=_typical(values) if config.log == "median" else 1.0)
-    return _standardize(values) if config.standardize else values
+    if not config.standardize:
+        return values
+    for rows in _groups(adata, config.standardize_within):
+        values[rows] = _standardize(values[rows])
+    return values
+
+
+def _groups(adata: AnnData, column: str) -> list[IntArray]:
+    """Return the rows of each group of patches that is standardised together."""
+    if not column:
+        return [np.arange(adata.n_obs)]
+    if column not in adata.obs:
+        raise TableError(
+            f"The table has no column {column!r} to standardise within. "
+            f"Choose one of: {list_choices(adata.obs)}."
+        )
+    labels = adata.obs[column].astype(str).to_numpy()
+    return [np.flatnonzero(labels == name) for name in np.unique(labels)]
 
 
 def normalized_rows(adata: AnnData, config: EmbeddingConfig) -> FloatArray:

@@ -238,7 +238,7 @@ def _cut_patches(
         return cut_patches(image, card.channel_roles, config)
     log.skipped["features"] = (
         f"the model {card.name} needs {list_choices(card.channel_roles)}; no channel plays "
-        f"{list_choices(missing)} (set roles, or missing_roles=blank)"
+        f"{list_choices(missing)} (assign these roles, or allow blank channels)"
     )
     present = [role for role in card.channel_roles if image.has(role)] or list(image.roles)
     return cut_patches(image, present, config)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from napari_bio_superposition.core.config import Range
+from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.imaging.cell_death_config import CellDeathConfig
 from napari_bio_superposition.imaging.simulation_config import SimulationConfig
 from napari_bio_superposition.manifold.embedding_config import EmbeddingConfig
@@ -30,6 +31,11 @@ def _death_in_sparse_fields() -> CellDeathConfig:
     return CellDeathConfig(min_nuclear_fraction=0.1)
 
 
+def _embedding_of_balanced_plates() -> EmbeddingConfig:
+    """Return settings that take out what differs between plates: here each holds all genotypes."""
+    return EmbeddingConfig(standardize_within=Keys.PLATE)
+
+
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig(AnalyzeConfig):
     """The main job on a small simulated study; the analysis is set as in the command analyze."""
@@ -40,7 +46,7 @@ class DemoConfig(AnalyzeConfig):
     death: CellDeathConfig = field(default_factory=_death_in_sparse_fields)
     """How dead nuclear area is told from living."""
 
-    embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
+    embedding: EmbeddingConfig = field(default_factory=_embedding_of_balanced_plates)
     """How patches become points of a map."""
 
     n_shown_features: Annotated[int, Range(1, 12)] = 3

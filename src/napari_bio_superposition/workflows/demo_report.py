@@ -127,13 +127,15 @@ def _map_section(table: AnnData, truth: TruthComparison) -> Section:
     name = "PHATE" if key == Keys.PHATE else "UMAP"
     colorings = {
         "Genotype": table.obs[Keys.GENOTYPE],
+        "Plate": table.obs[Keys.PLATE],
         "Dead share of nuclear area": table.obs[Keys.DEATH],
         "True progression": truth.patches["progression"].reindex(table.obs_names),
     }
     figure = draw_maps(table.obsm[key], colorings, name)
     caption = (
-        "Each point is a patch, placed by its SAE features alone; labels were not used. The third "
-        "panel shows what the simulation knows and no step of the analysis was told."
+        "Each point is a patch, placed by its SAE features, standardised within plates, since each "
+        "plate holds all genotypes; genotypes were not used. The last panel shows what the "
+        "simulation knows and no step of the analysis was told."
     )
     return Section("Patches as cells", pictures=[Picture("patch_map", figure, caption)])
 
