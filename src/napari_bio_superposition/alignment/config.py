@@ -28,8 +28,8 @@ class CouplingConfig:
     """Neighbours per cell to try; those whose couplings agree are averaged."""
 
     epsilons: tuple[float, ...] = (1e-2, 5e-3, 2e-3)
-    """Weights of the entropy to try, of path lengths scaled to at most 1; the one whose couplings
-    agree best is taken."""
+    """Weights of the entropy to try, of path lengths scaled to at most 1; the smallest one
+    at which couplings agree within 0.05 of the best is taken."""
 
     solver: Literal["auto", "exact", "low_rank", "landmarks"] = "auto"
     """How the plan of all cells is found: with exact costs, with low-rank costs, or from the
@@ -45,9 +45,9 @@ class CouplingConfig:
     rank: Annotated[int, Range(2, 500)] = 25
     """Rank of the costs of the solver `low_rank`."""
 
-    n_resamples: Annotated[int, Range(0, 100)] = 8
+    n_resamples: Annotated[int, Range(0, 100)] = 24
     """Graphs on random four fifths of the cells over which path lengths are averaged; fewer are
-    drawn beyond 700 cells, none beyond 2000, where graphs hardly change."""
+    drawn beyond 400 cells, none beyond 2000, where graphs hardly change."""
 
     n_nulls: Annotated[int, Range(0, 1000)] = 10
     """Rebuilt geometries of each of three kinds that the loss is compared with, at least 4; 0 makes

@@ -74,7 +74,7 @@ class Coupling:
     row_error, column_error
         L1 distance of the plan's marginals from uniform ones.
     solver_error
-        The same for the rows before the marginals were made exact.
+        The same for the rows as the solver left them.
     converged
         Whether the solver came to rest.
     components

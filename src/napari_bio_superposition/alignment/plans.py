@@ -22,7 +22,7 @@ from napari_bio_superposition.alignment.gromov import (
     square_loss,
 )
 from napari_bio_superposition.alignment.sinkhorn import balance, round_to_marginals
-from napari_bio_superposition.alignment.survey import Survey, measure_paths
+from napari_bio_superposition.alignment.survey import Survey, average_distances, measure_paths
 from napari_bio_superposition.core.progress import Job, Progress
 
 Solver = Literal["auto", "exact", "low_rank", "landmarks"]
@@ -30,6 +30,8 @@ _EXACT_UP_TO = 2000
 _LOW_RANK_UP_TO = 6000
 _WARM = 1e-2
 """Epsilon at which the plan of all cells starts: low enough to stay in the landmarks' basin."""
+_EXACT_ENOUGH = 1e-8
+"""L1 error of the marginals that is left as it is."""
 _LIMITS = SolverLimits(outer=100, inner=500)
 
 
@@ -104,7 +106,7 @@ def plan_all_cells(
     solution = yield from solve_entropic(pair, start, stages, _LIMITS)
     if solver == "exact":
         solution = _balance_in_double(pair, solution, epsilon)
-    plan = _round(solution.plan)
+    plan = _finish(solution)
     loss = float(square_loss(pair[0], plan.to(pair[0].left), pair[1]))
     return FullPlan(plan.numpy(), loss, solver, solution.row_error, solution.converged)
 
@@ -124,9 +126,14 @@ def _balance_in_double(
     return replace(solution, plan=balanced.plan, row_error=balanced.row_error)
 
 
-def _round(plan: Tensor) -> Tensor:
-    """Make the marginals exact."""
-    plan = plan.cpu()
+def _finish(solution: Solution) -> Tensor:
+    """Make the marginals exact, unless they are: rounding adds a little to every entry.
+
+    That would put the many weak couplings in another order.
+    """
+    plan = solution.plan.cpu()
+    if solution.row_error < _EXACT_ENOUGH:
+        return plan
     n, m = plan.shape
     p = torch.full((n, 1), 1 / n, dtype=plan.dtype)
     q = torch.full((1, m), 1 / m, dtype=plan.dtype)
@@ -144,7 +151,7 @@ def _full_cost(
         return centre_cost(survey.between_landmarks(ks), device=config.device)
     everyone = np.arange(len(survey))
     paths = [measure_paths(survey.neighbours, everyone, k, config, survey.resamples)[0] for k in ks]
-    cost = np.mean(paths, axis=0)
+    cost = average_distances(paths, config)
     return centre_cost((cost + cost.T) / 2, device=config.device)
 
 

@@ -16,6 +16,8 @@ from napari_bio_superposition.alignment.basins import Basins
 
 AGREEING = 0.75
 """Least agreement with the central coupling of those that are averaged."""
+_TOLERATED = 0.05
+"""Agreement given up for a smaller epsilon: blur makes plans agree, and hides detail."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +27,7 @@ class Choice:
     Parameters
     ----------
     epsilon
-        The chosen one.
+        The smallest one at which the couplings agree nearly as well as at the best one.
     k
         Numbers of neighbours whose couplings agree; the central one first.
     agreement
@@ -55,7 +57,8 @@ def choose_settings(found: Mapping[int, Mapping[float, Basins]]) -> Choice:
         for epsilon in epsilons
     }
     central = {epsilon: _most_central(matrix) for epsilon, matrix in matrices.items()}
-    epsilon = max(epsilons, key=lambda value: central[value][1])
+    best = max(median for _, median in central.values())
+    epsilon = min(value for value in epsilons if central[value][1] >= best - _TOLERATED)
     center = central[epsilon][0]
     row = matrices[epsilon][center]
     agreeing = [k for k, value in zip(ks, row, strict=True) if value >= AGREEING]

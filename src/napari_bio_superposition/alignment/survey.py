@@ -1,6 +1,6 @@
 """One modality as the search sees it: landmarks and scaled distances at every k. No transport."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,8 @@ class Survey:
         k to the cells per component of the graph before it was joined, largest first.
     resamples
         Cells of each resampled graph.
+    config
+        What it was made with.
     """
 
     neighbours: Neighbours
@@ -50,6 +52,7 @@ class Survey:
     distances: Mapping[int, FloatArray]
     component_sizes: Mapping[int, tuple[int, ...]]
     resamples: tuple[IntArray, ...]
+    config: CouplingConfig
 
     def __len__(self) -> int:
         return len(self.neighbours)
@@ -62,7 +65,7 @@ class Survey:
 
     def from_landmarks(self, ks: tuple[int, ...]) -> FloatArray:
         """Return the distances to all cells, averaged over *ks*, ``(n_landmarks, n)``."""
-        return np.asarray(np.mean([self.distances[k] for k in ks], axis=0), dtype=np.float32)
+        return average_distances([self.distances[k] for k in ks], self.config)
 
     def between_landmarks(self, ks: tuple[int, ...]) -> FloatArray:
         """Return the same between landmarks, symmetric, ``(n_landmarks, n_landmarks)``."""
@@ -104,6 +107,7 @@ def survey_modality(
         distances=distances,
         component_sizes=sizes,
         resamples=resamples,
+        config=config,
     )
 
 
@@ -139,6 +143,14 @@ def measure_paths(
         total[np.ix_(inside, cells)] += scale_distances(found, config)
         count[np.ix_(inside, cells)] += 1
     return np.asarray(total / count), graph.component_sizes
+
+
+def average_distances(distances: Sequence[FloatArray], config: CouplingConfig) -> FloatArray:
+    """Return the mean of scaled distances, scaled again: a mean of ranks is not a rank."""
+    if len(distances) == 1:
+        return distances[0]
+    mean = np.asarray(np.mean(np.stack(distances), axis=0), dtype=np.float32)
+    return scale_distances(mean, config)
 
 
 def scale_distances(distances: FloatArray, config: CouplingConfig) -> FloatArray:
