@@ -115,7 +115,7 @@ def test_the_partition_is_the_same(
         image, prob_thresh=0.5, nms_thresh=0.3, n_tiles=n_tiles, show_tile_progress=False
     )
     tile_px = 1024 if n_tiles == (1, 1) else 128
-    found = suppress(our_candidates(ours, image, tile_px), nms_threshold=0.3)
+    found = run(suppress(our_candidates(ours, image, tile_px), nms_threshold=0.3))
     labels = render_labels(found, size)
     assert expected.max() > 5
     assert same_partition(expected, labels), matching(expected, labels, thresh=0.9)

@@ -30,18 +30,30 @@ def discs(*circles: tuple[int, int, float, float]) -> Candidates:
 
 def test_the_more_probable_of_two_that_overlap_stays() -> None:
     found = discs((20, 20, 10, 0.6), (21, 21, 10, 0.9), (60, 60, 10, 0.5))
-    kept = suppress(found, nms_threshold=0.3)
+    kept = run(suppress(found, nms_threshold=0.3))
     np.testing.assert_array_equal(kept.points, [[21, 21], [60, 60]])
 
 
 def test_a_small_overlap_is_allowed() -> None:
     found = discs((20, 20, 10, 0.6), (20, 38, 10, 0.9))
-    assert len(suppress(found, nms_threshold=0.3)) == 2
+    assert len(run(suppress(found, nms_threshold=0.3))) == 2
+
+
+def test_suppression_in_slices_equals_one_call_of_stardist(rng: np.random.Generator) -> None:
+    from stardist.nms import non_maximum_suppression_sparse
+
+    n = 2500  # three slices
+    points = rng.integers(0, 300, (n, 2))
+    dist = rng.uniform(4, 12, (n, 32)).astype(np.float32)
+    prob = rng.permutation(n).astype(np.float32) / n
+    *_, expected = non_maximum_suppression_sparse(dist, prob, points, nms_thresh=0.3)
+    kept = run(suppress(Candidates(points, prob, dist), nms_threshold=0.3))
+    np.testing.assert_array_equal(kept.points, points[np.asarray(expected)])
 
 
 def test_nothing_found_stays_nothing() -> None:
     nothing = Candidates.none(32)
-    assert len(suppress(nothing, nms_threshold=0.3)) == 0
+    assert len(run(suppress(nothing, nms_threshold=0.3))) == 0
     assert not render_labels(nothing, (5, 7)).any()
 
 

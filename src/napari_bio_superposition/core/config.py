@@ -6,6 +6,7 @@ the docstring below them. Command-line flags (tyro), TOML files (cattrs) and the
 """
 
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -43,6 +44,12 @@ class FieldDescription:
 
 def describe_fields(config_type: type) -> tuple[FieldDescription, ...]:
     """Return the fields of a config dataclass, in order, as a form shows them."""
+    return _parse_fields(config_type)
+
+
+@functools.cache
+def _parse_fields(config_type: type) -> tuple[FieldDescription, ...]:
+    """Read annotations and docstrings once per class: configs are checked at every construction."""
     hints = get_type_hints(config_type, include_extras=True)
     docs = {
         param.arg_name: " ".join((param.description or "").split())

@@ -117,7 +117,8 @@ def _stardist_labels(
         prob_threshold=_first_set(config.prob_threshold, model.prob_threshold),
         tile_px=config.tile_px,
     )
-    kept = suppress(candidates, nms_threshold=_first_set(config.nms_threshold, model.nms_threshold))
+    nms_threshold = _first_set(config.nms_threshold, model.nms_threshold)
+    kept = yield from suppress(candidates, nms_threshold=nms_threshold)
     return render_labels(kept, shape, scale=scale)
 
 
