@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 DEMO_OUT ?= demo-output
+# Threads that wait should sleep: on a shared machine spinning ones cost more than they win.
+export OMP_WAIT_POLICY ?= PASSIVE
 SCREEN := scripts/with_screen
 
 .PHONY: help demo test check bench screenshots docs format clean
