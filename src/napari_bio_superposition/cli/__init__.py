@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from napari_bio_superposition.core.errors import BioSuperpositionError, ConfigError, list_choices
+from napari_bio_superposition.core.threads import let_idle_threads_sleep
 
 PROGRAM = "bio-superposition"
 COMMANDS = {
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(name: str, arguments: list[str]) -> int:
     if name not in COMMANDS:
         raise ConfigError(f"No command {name!r}. Choose one of: {list_choices(COMMANDS)}.")
+    let_idle_threads_sleep()
     module = importlib.import_module(f"{__name__}.{name}")
     exit_code: int = module.run_command(arguments)
     return exit_code

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from napari_bio_superposition.core.threads import let_idle_threads_sleep
 from napari_bio_superposition.widgets.garbage import without_collections
 
 _LAZY, _GLOBAL = 0x1, 0x100  # RTLD_LAZY and RTLD_GLOBAL of glibc
@@ -15,6 +16,7 @@ _LAZY, _GLOBAL = 0x1, 0x100  # RTLD_LAZY and RTLD_GLOBAL of glibc
 @contextmanager
 def gentle_imports() -> Iterator[None]:
     """Import heavy libraries within this block, in a thread, with shorter stops of the window."""
+    let_idle_threads_sleep()
     with without_collections():
         preload_torch()
         yield
