@@ -24,7 +24,7 @@ class CouplingConfig:
     """How the path lengths of the two modalities are made comparable: by their rank among all
     lengths, or divided by the largest one (the paper)."""
 
-    neighbours: tuple[int, ...] = (10, 20, 30, 50, 110)
+    neighbours: tuple[int, ...] = (15, 20, 30, 50, 80)
     """Neighbours per cell to try; those whose couplings agree are averaged."""
 
     epsilons: tuple[float, ...] = (1e-2, 5e-3, 2e-3)
