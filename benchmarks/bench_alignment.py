@@ -44,7 +44,7 @@ def benchmarks() -> list[dict[str, Any]]:
 def make_views(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return two embeddings of one asymmetric sheet; row i is the same cell."""
     rng = np.random.default_rng(seed)
-    sheet = np.c_[3 * rng.beta(1.2, 2.5, n), rng.random(n)]
+    sheet = np.c_[3 * rng.beta(1.2, 2.5, n), rng.beta(1, 2.5, n)]
     sheet[:, 1] *= 0.3 + sheet[:, 0] / 3
     return _embed(sheet, 10, rng), _embed(sheet, 15, rng)
 

@@ -19,14 +19,15 @@ _MIN_Z = 4.0
 twenty have to stay above, with a null of ten losses."""
 _AMBIGUOUS_GAP = 0.02
 _AGREEING = 0.5
-_OTHER_MAP = 0.75
-"""Agreement with the chosen alignment below which a basin is another one, not a variant of it."""
+_OTHER_MAP = 0.9
+"""Agreement with the chosen alignment below which a basin is another one: a sheet that is mirrored
+along its short side only still agrees by 0.8."""
 _ROW_ERROR = 1e-2
 _CHANCE = 0.4
 """FOSCTTM above which a map of all cells is closer to chance (0.5) than to use."""
 _MIN_Z_CLOUD = 2.0
-"""The same for clouds of equal covariance, which share the overall shape with the data and whose
-losses scatter more."""
+"""Standard deviations asked for against clouds of equal covariance, which share the overall shape
+with the data and whose losses scatter more."""
 _CHANCE_WITHIN = 0.35
 """Within-class FOSCTTM above which single matches are closer to chance (0.5) than to use."""
 
