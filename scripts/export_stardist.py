@@ -58,7 +58,7 @@ def labels_of(
 ) -> np.ndarray:
     """Return the labels for one pair of thresholds."""
     kept = candidates[np.flatnonzero(candidates.prob > prob)]
-    kept = prediction.suppress(kept, nms_threshold=nms)
+    kept = run_job(prediction.suppress(kept, nms_threshold=nms))
     return prediction.render_labels(kept, (image.labels.shape[0], image.labels.shape[1]))
 
 
