@@ -92,8 +92,13 @@ def draw_maps(points: npt.NDArray[Any], colorings: Mapping[str, pd.Series], name
     name
         Kind of the map, for the axes: ``PHATE``.
     """
-    figure = Figure(figsize=(4.1 * len(colorings), 3.5), layout="constrained")
-    axes = np.atleast_1d(np.asarray(figure.subplots(1, len(colorings)), dtype=object))
+    n_columns = min(2, len(colorings))
+    n_rows = -(-len(colorings) // n_columns)
+    figure = Figure(figsize=(5.0 * n_columns, 3.9 * n_rows), layout="constrained")
+    grid = np.asarray(figure.subplots(n_rows, n_columns, squeeze=False), dtype=object).ravel()
+    axes, unused = grid[: len(colorings)], grid[len(colorings) :]
+    for axis in unused:
+        axis.set_visible(False)
     for axis, (title, values) in zip(axes, colorings.items(), strict=True):
         if pd.api.types.is_numeric_dtype(values):
             _scatter_numbers(figure, axis, points, values.to_numpy(float))
@@ -125,7 +130,11 @@ def draw_examples(examples: Sequence[tuple[FloatArray, FloatArray]], top: float)
         axes[0, column].imshow(picture)
         axes[1, column].imshow(picture.mean(axis=-1), cmap="gray", vmin=0, vmax=1)
         heat = axes[1, column].imshow(
-            activation, cmap="inferno", vmin=0, vmax=top, alpha=np.clip(activation / top, 0, 1)
+            activation,
+            cmap="inferno",
+            vmin=0,
+            vmax=top,
+            alpha=np.clip(activation / top, 0, 1) ** 0.5,
         )
     for axis in axes.ravel():
         axis.set_axis_off()
