@@ -216,7 +216,11 @@ def _find_nuclei(
         return None
     return (
         yield from segment_nuclei(
-            image.channel(NUCLEI), config.segmentation, model=models.nuclei, device=models.device
+            image.channel(NUCLEI),
+            config.segmentation,
+            pixel_size_um=image.pixel_size_um,
+            model=models.nuclei,
+            device=models.device,
         )
     )
 

@@ -78,7 +78,9 @@ def _segment_one(
 ) -> Job[dict[str, Any]]:
     image = read_field(reference, config=config.reading)
     plane = image.channel(_nuclear_channel(image, config.channel))
-    labels = yield from segment_nuclei(plane, config, model=model)
+    labels = yield from segment_nuclei(
+        plane, config, pixel_size_um=image.pixel_size_um, model=model
+    )
     path = out / f"{shorten_name(reference.id)}_nuclei.tif"
     write_labels(labels, path, pixel_size_um=image.pixel_size_um)
     return {"id": reference.id, "n_nuclei": int(labels.max()), "file": path.name}
