@@ -201,7 +201,7 @@ def model_card(
         },
         "accuracy": {
             "measure": f"average precision TP / (TP + FP + FN) at intersection over union {IOU}",
-            "images": "not trained on, and not used to tune thresholds; scores were read at interim "
+            "images": "not trained on, not used to tune thresholds; scores were read at interim "
             "checkpoints and between lengths of training, so they are slightly optimistic",
             **accuracy,
         },
