@@ -16,6 +16,7 @@ from typing import Any
 os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
 
 import napari
+from PIL import Image
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtTest import QTest
 
@@ -84,7 +85,9 @@ def take(viewer: Any, path: Path) -> None:
     """Save what the whole window shows."""
     settle()
     path.parent.mkdir(parents=True, exist_ok=True)
-    viewer.window.screenshot(str(path), canvas_only=False, flash=False)
+    picture = viewer.window.screenshot(canvas_only=False, flash=False)
+    # 256 colours are a third of the bytes, and the repository keeps every version.
+    Image.fromarray(picture[..., :3]).quantize(256).save(path, optimize=True)
     print(path)
 
 
