@@ -23,6 +23,7 @@ INSTANCE_NORMALIZATIONS: Final = get_args(InstanceNormalization)
 CARD_FILE: Final = "card.json"
 WEIGHTS_FILE: Final = "model.safetensors"
 _FORMAT: Final = 1
+_MOST_BLOCKS: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,11 @@ class ModelCard:
             raise ConfigError(
                 f"ModelCard.channel_roles is {list_choices(self.channel_roles)}; give at least "
                 "one role, and each once."
+            )
+        if len(self.blocks) != 4 or not all(1 <= n <= _MOST_BLOCKS for n in self.blocks):
+            raise ConfigError(
+                f"ModelCard.blocks is {list_choices(self.blocks[:8])}; give four numbers of blocks "
+                f"from 1 to {_MOST_BLOCKS}, for the stages 2 to 5."
             )
         if self.low_percentile >= self.high_percentile:
             raise ConfigError(

@@ -85,10 +85,6 @@ class FeatureModel:
 
 def encoder_config(card: ModelCard) -> EncoderConfig:
     """Return the shape of the encoder that a card describes."""
-    if len(card.blocks) != 4:
-        raise ModelError(
-            f"The card of {card.name!r} has {len(card.blocks)} values in `blocks`; it needs four."
-        )
     n2, n3, n4, n5 = card.blocks
     return EncoderConfig(
         n_channels=len(card.channel_roles),
