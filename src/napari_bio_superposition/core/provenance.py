@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-import numpy.typing as npt
-
 _PACKAGES = (
     "napari-bio-superposition",
     "anndata",
@@ -73,13 +70,6 @@ def hash_file(path: Path) -> str:
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
-    return digest.hexdigest()
-
-
-def hash_array(array: npt.NDArray[Any]) -> str:
-    """Return the SHA-256 of an array's type, shape and values."""
-    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-    digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 

@@ -79,6 +79,7 @@ def analyze_image(
     *,
     models: LoadedModels | None = None,
     keep_tokens: bool = False,
+    provenance: Provenance | None = None,
 ) -> Job[ImageAnalysis]:
     """Find nuclei, score cell death, and describe every patch by SAE features.
 
@@ -92,6 +93,9 @@ def analyze_image(
         Networks that are loaded already; loaded by *config* where omitted.
     keep_tokens
         Keep what overlays are computed from: ``tokens x width`` half-precision numbers a patch.
+    provenance
+        What `describe_provenance` says of these very inputs, where it is known already: it hashes
+        all pixels.
 
     Returns
     -------
@@ -118,7 +122,7 @@ def analyze_image(
     encoded = yield from log.timed("features", _encode(patches, models, keep_tokens, log))
     dye = yield from log.timed("death", _measure_death(image, labels, patches, config, log))
     death = None if dye is None else _score_death(dye, config, log)
-    provenance = describe_provenance(image, config, models)
+    provenance = provenance or describe_provenance(image, config, models)
     table = None if encoded is None else build_table(patches, encoded, death, provenance)
     return ImageAnalysis(
         image=image,

@@ -125,10 +125,10 @@ def _analyze_one(
     folder = parent / folder_name(reference.id)
     image = metadata.complete(read_field(reference, config=config.reading))
     yield Progress("Reading")
-    key = result_key(describe_provenance(image, config, models), image)
-    if (done := find_result(folder, key)) is not None:
+    provenance = describe_provenance(image, config, models)
+    if (done := find_result(folder, result_key(provenance, image))) is not None:
         return done
-    analysis = yield from analyze_image(image, config, models=models)
+    analysis = yield from analyze_image(image, config, models=models, provenance=provenance)
     save_analysis(analysis, folder, measurements={"peak_memory_mb": round(peak_memory_mb())})
     return read_result(folder)
 
