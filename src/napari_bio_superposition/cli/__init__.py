@@ -51,13 +51,13 @@ def _run(name: str, arguments: list[str]) -> int:
     if name not in COMMANDS:
         raise ConfigError(f"No command {name!r}. Choose one of: {list_choices(COMMANDS)}.")
     let_idle_threads_sleep()
-    module = importlib.import_module(f"{__name__}.{name}")
+    module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
     exit_code: int = module.run_command(arguments)
     return exit_code
 
 
 def _usage() -> str:
-    lines = [f"  {name:<10} {summary}" for name, summary in COMMANDS.items()]
+    lines = [f"  {name:<14} {summary}" for name, summary in COMMANDS.items()]
     return "\n".join(
         [
             f"usage: {PROGRAM} COMMAND [options]",

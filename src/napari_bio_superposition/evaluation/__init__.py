@@ -1,0 +1,1 @@
+"""What encoders, SAEs and features are worth: probes, splits, geometry, baselines. No torch."""

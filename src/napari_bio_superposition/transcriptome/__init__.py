@@ -1,0 +1,1 @@
+"""scRNA-seq counts: reading, quality control, latent spaces, lineages. No torch."""
