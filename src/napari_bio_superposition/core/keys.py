@@ -35,6 +35,10 @@ class Keys:
     DEATH_PER_PIXEL: Final = "dead_intensity_per_pixel"
     DEATH_THRESHOLD: Final = "death_threshold"
 
+    # obs: the user's choices
+    GROUP_PREFIX: Final = "group_"
+    """Begin of the boolean columns that say whether a patch belongs to a saved group."""
+
     # obsm
     SPATIAL: Final = "spatial"
     """Centre of the patch ``(x, y)``, micrometre (pixels where the pixel size is unknown)."""

@@ -23,6 +23,7 @@ from napari_bio_superposition.widgets.garbage import with_quick_collections
 from napari_bio_superposition.widgets.overlays import FeatureScales, OverlayLayers, ScaleMode
 from napari_bio_superposition.widgets.result_layers import make_result_layers
 from napari_bio_superposition.widgets.sources import ImageSource, SourcePixels, find_sources
+from napari_bio_superposition.widgets.study import Study
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -65,6 +66,7 @@ class AnalyseController:
 
     def __init__(self, viewer: "ViewerModel") -> None:
         self._viewer = viewer
+        self.study = Study.of(viewer)
         self._result: FinishedAnalysis | None = None
         self._result_layers: list[ref[Layer]] = []
         self._scales = FeatureScales()
@@ -126,6 +128,9 @@ class AnalyseController:
         self._add_all(layers)
         self._result_layers = [ref(layer) for layer in layers]
         self._result = finished
+        self.study.add_analysis(
+            finished.analysis, finished.models, geometry=finished.geometry, name=finished.name
+        )
         statistics = self.statistics
         if statistics is not None:
             self._tops = self._scales.include(finished.scale_key, statistics.maximum)
