@@ -34,7 +34,7 @@ from napari_bio_superposition.imaging.dye_measurement import (
     N_COUNT_BINS,
     DyeMeasurement,
     count_values,
-    pool_histograms,
+    pool_measurements,
 )
 from napari_bio_superposition.imaging.patch_config import PatchConfig
 from napari_bio_superposition.imaging.patches import extract_patches
@@ -310,7 +310,7 @@ def test_other_count_scales_work_and_are_not_mixed(rng: np.random.Generator) -> 
         choose_threshold([from_values(values)])
     )
     with pytest.raises(TableError, match="different count scales"):
-        pool_histograms([unit, from_values(values)])
+        pool_measurements([unit, from_values(values)])
     with pytest.raises(TableError, match="no measurement"):
         choose_threshold([])
 

@@ -39,6 +39,8 @@ def replaced_file(path: Path) -> Iterator[Path]:
 def replaced_folder(path: Path) -> Iterator[Path]:
     """Give a fresh folder that takes the place of *path* when the block ends well.
 
+    All its files are flushed to disk before the rename.
+
     Raises
     ------
     OutputError
@@ -49,6 +51,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         with _explained(path):
             part.mkdir(parents=True)
             yield part
+            _flush(part)
             if path.exists():
                 old = _temporary(path)
                 path.rename(old)
@@ -83,6 +86,14 @@ def _explained(path: Path) -> Iterator[None]:
             f"{path} cannot be written: {error.strerror or error}. "
             "Choose a folder with free space that you may write to."
         ) from error
+
+
+def _flush(folder: Path) -> None:
+    """Have the system write all files below *folder* to disk."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb+") as stream:
+                os.fsync(stream.fileno())
 
 
 def _temporary(path: Path) -> Path:

@@ -1,6 +1,6 @@
 """The cell-death label: death dye inside nuclei, one threshold, three rates. No segmentation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +22,9 @@ from napari_bio_superposition.imaging.background import roll_ball
 from napari_bio_superposition.imaging.cell_death_config import CellDeathConfig
 from napari_bio_superposition.imaging.dye_measurement import (
     DyeMeasurement,
+    DyePool,
     count_values,
-    pool_histograms,
+    pool_measurements,
 )
 from napari_bio_superposition.imaging.grid import cut_windows
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DyeMeasurement",
+    "DyePool",
     "choose_threshold",
     "explain_threshold",
     "measure_death_dye",
@@ -164,15 +166,15 @@ def _find_edge_patches(labels: LabelImage, patches: PatchSet, config: CellDeathC
 
 
 def choose_threshold(
-    measurements: Sequence[DyeMeasurement], config: CellDeathConfig | None = None
+    measurements: DyePool | Iterable[DyeMeasurement], config: CellDeathConfig | None = None
 ) -> float:
     """Return the dye above which a nuclear pixel is dead: the uppermost multi-Otsu threshold.
 
     Parameters
     ----------
     measurements
-        All fields that share the threshold: of one plate, or of all. Plates that are stained
-        differently should not share one.
+        All fields that share the threshold, or their pool: of one plate, or of all. Plates that
+        are stained differently should not share one.
     config
         Number of classes and bins.
 
@@ -188,8 +190,8 @@ def choose_threshold(
         Where there is no measurement, or the cameras have different full scales.
     """
     config = config or CellDeathConfig()
-    histogram, bin_width = pool_histograms(measurements)
-    counts, centres = _rebin(histogram, bin_width, config)
+    pool = measurements if isinstance(measurements, DyePool) else pool_measurements(measurements)
+    counts, centres = _rebin(pool.histogram, pool.bin_width, config)
     n_values = int(np.count_nonzero(counts))
     if n_values < config.n_classes:
         return float("nan")
@@ -215,7 +217,9 @@ def _rebin(
 
 
 def explain_threshold(
-    measurements: Sequence[DyeMeasurement], threshold: float, config: CellDeathConfig | None = None
+    measurements: DyePool | Iterable[DyeMeasurement],
+    threshold: float,
+    config: CellDeathConfig | None = None,
 ) -> str | None:
     """Return what a user should know about a threshold, in one sentence, or nothing to say.
 
@@ -223,15 +227,15 @@ def explain_threshold(
     within the background is the sign of it.
     """
     config = config or CellDeathConfig()
-    if not any(measurement.histogram.any() for measurement in measurements):
+    pool = measurements if isinstance(measurements, DyePool) else pool_measurements(measurements)
+    if not pool.histogram.any():
         return "Cell death has no threshold: no nucleus was found."
     if np.isnan(threshold):
         return (
             "Cell death has no threshold: the death dye takes fewer than "
             f"{config.n_classes} distinct values inside nuclei."
         )
-    levels = [m.background_level for m in measurements if not np.isnan(m.background_level)]
-    level = float(np.median(levels)) if levels else 0.0
+    level = float(np.median(pool.background_levels)) if pool.background_levels else 0.0
     if threshold < config.min_rise_over_background * level:
         return (
             f"The threshold of cell death, {threshold:.4g} counts, lies within the background "

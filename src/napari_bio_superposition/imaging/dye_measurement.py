@@ -3,8 +3,8 @@
 import io
 import json
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -111,28 +111,63 @@ def _check_lengths(measurement: DyeMeasurement) -> None:
         raise ValueError("its parts do not belong together")
 
 
-def pool_histograms(measurements: Sequence[DyeMeasurement]) -> tuple[IntArray, float]:
-    """Return the sum of the histograms and the width of a bin in counts.
+@dataclass(eq=False)
+class DyePool:
+    """What a threshold needs to know of many fields; grows by one number per field, not more.
+
+    Parameters
+    ----------
+    full_scale
+        The count at the upper end of the histogram, the same for all fields.
+    """
+
+    full_scale: float
+    histogram: IntArray = field(default_factory=lambda: np.zeros(N_COUNT_BINS, np.int64))
+    """Nuclear pixels of all fields per count bin."""
+    background_levels: list[float] = field(default_factory=list)
+    """99th percentile of the dye outside nuclei of each field that has one, counts."""
+
+    @property
+    def bin_width(self) -> float:
+        """Width of a bin in counts."""
+        return self.full_scale / (N_COUNT_BINS - 1)
+
+    def add(self, measurement: DyeMeasurement) -> None:
+        """Take in one more field.
+
+        Raises
+        ------
+        TableError
+            Where its camera has another full scale.
+        """
+        if measurement.full_scale != self.full_scale:
+            raise TableError(
+                "The death dye was recorded on different count scales (full scales "
+                f"{self.full_scale:g}, {measurement.full_scale:g}). "
+                "Choose thresholds for each apart."
+            )
+        self.histogram += measurement.histogram
+        if not np.isnan(measurement.background_level):
+            self.background_levels.append(measurement.background_level)
+
+
+def pool_measurements(measurements: Iterable[DyeMeasurement]) -> DyePool:
+    """Return the pool of fields that share a threshold.
 
     Raises
     ------
     TableError
         Where there is nothing to pool, or the cameras have different full scales.
     """
-    scales = sorted({measurement.full_scale for measurement in measurements})
-    if not scales:
+    pool: DyePool | None = None
+    for measurement in measurements:
+        pool = pool or DyePool(measurement.full_scale)
+        pool.add(measurement)
+    if pool is None:
         raise TableError(
             "There is no measurement of the death dye to pool. Measure an image first."
         )
-    if len(scales) > 1:
-        raise TableError(
-            "The death dye was recorded on different count scales (full scales "
-            f"{', '.join(f'{scale:g}' for scale in scales)}). Choose thresholds for each apart."
-        )
-    total = np.zeros(N_COUNT_BINS, np.int64)
-    for measurement in measurements:
-        total += measurement.histogram
-    return total, scales[0] / (N_COUNT_BINS - 1)
+    return pool
 
 
 def count_values(values: FloatArray, full_scale: float) -> IntArray:
