@@ -175,7 +175,7 @@ def _check_classes(
     shares: tuple[float, float, float],
 ) -> None:
     """Refuse a split whose training or test part lacks a class that the other one has."""
-    needed: list[Part] = ["train"] + (["test"] if shares[2] > 0 else [])  # type: ignore[list-item]
+    needed: tuple[Part, ...] = ("train", "test") if shares[2] > 0 else ("train",)
     for part in needed:
         missing = sorted(set(classes) - set(classes[split.rows(obs, part)]))
         if missing:
