@@ -14,10 +14,10 @@ from scipy import sparse, stats
 
 from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.keys import Keys, feature_name
+from napari_bio_superposition.features.rank_sum import rank_sum_p
 from napari_bio_superposition.features.ranking import (
     rank_by_activation,
     rank_class_features,
-    rank_sum_p,
     top_patches,
 )
 

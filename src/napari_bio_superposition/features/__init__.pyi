@@ -1,5 +1,8 @@
 # Public names of this room and where they live.
 
+from .differential import DifferentialConfig as DifferentialConfig
+from .differential import compare_groups as compare_groups
+from .differential import volcano as volcano
 from .overlays import assemble_overlay as assemble_overlay
 from .overlays import composite as composite
 from .overlays import fixed_scale as fixed_scale

@@ -92,7 +92,7 @@ def build_table(
     obs = _describe_patches(patches, death)[patches.accepted]
     adata = AnnData(
         X=_compact(np.asarray(encoded.activations, dtype=np.float32)),
-        obs=_categorical(obs),
+        obs=as_categories(obs),
         var=pd.DataFrame(index=[feature_name(k) for k in range(encoded.activations.shape[1])]),
         obsm={
             Keys.SPATIAL: _patch_centres(patches)[patches.accepted],
@@ -149,7 +149,7 @@ def concat_tables(tables: Sequence[AnnData]) -> AnnData:
         raise TableError("There is no table to put together. Give at least one.")
     provenances = [read_provenance(table) for table in tables]
     for table, provenance in zip(tables[1:], provenances[1:], strict=True):
-        _check_comparable(provenances[0], provenance)
+        check_comparable(provenances[0], provenance)
         if not table.var_names.equals(tables[0].var_names):
             raise TableError("The tables hold different features. Keep the same features in each.")
     names = pd.Index(np.concatenate([table.obs_names for table in tables]))
@@ -162,10 +162,10 @@ def concat_tables(tables: Sequence[AnnData]) -> AnnData:
     values = _stack([table.X for table in tables])
     return AnnData(
         X=values,
-        obs=_categorical(_stack_rows([table.obs for table in tables])),
+        obs=as_categories(_stack_rows([table.obs for table in tables])),
         var=_pool_statistics(tables, values),
         obsm={key: np.concatenate([np.asarray(t.obsm[key]) for t in tables]) for key in shared},
-        uns={Keys.PROVENANCE: _merge_provenance(provenances).to_json()},
+        uns={Keys.PROVENANCE: merge_provenance(provenances).to_json()},
     )
 
 
@@ -300,7 +300,8 @@ def _patch_centres(patches: PatchSet) -> npt.NDArray[np.float64]:
     return np.asarray(centres * image.pixel_size_um + offset, dtype=np.float64)
 
 
-def _categorical(obs: pd.DataFrame) -> pd.DataFrame:
+def as_categories(obs: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with the columns of their identity as categories."""
     text = {key: obs[key].astype(str).astype("category") for key in _IDENTITY if key in obs}
     return obs.assign(**text)
 
@@ -350,7 +351,14 @@ def _pool_statistics(tables: Sequence[AnnData], values: Any) -> pd.DataFrame:
 # --- provenance ----------------------------------------------------------------------------------
 
 
-def _check_comparable(first: Provenance, other: Provenance) -> None:
+def check_comparable(first: Provenance, other: Provenance) -> None:
+    """Refuse to put features together that were made differently.
+
+    Raises
+    ------
+    TableError
+        Naming the models or the preprocessing flags that differ.
+    """
     for what, one, two in (
         ("models", first.models, other.models),
         ("preprocessing", first.flags, other.flags),
@@ -364,7 +372,7 @@ def _check_comparable(first: Provenance, other: Provenance) -> None:
             )
 
 
-def _merge_provenance(parts: Sequence[Provenance]) -> Provenance:
+def merge_provenance(parts: Sequence[Provenance]) -> Provenance:
     """Return the first provenance with the inputs of all; settings that differ are all listed."""
     first = parts[0]
     configs = [dict(part.config) for part in parts]
