@@ -1,6 +1,6 @@
 """What file names do not say: a CSV table with line, genotype or treatment of images or wells."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 
@@ -42,6 +42,14 @@ class Metadata:
             "compare its names with these."
         ]
 
+    def look_up(self, image_id: str, plate: str, well: str) -> str:
+        """Return the only value of an image, or of its well; empty where the table has no row.
+
+        For a table that `read_column` made.
+        """
+        values = self.by_image.get(image_id, self.by_well.get((plate, well), {}))
+        return next(iter(values.values()), "")
+
     def _knows(self, field: FieldReference) -> bool:
         well = (field.acquisition.plate, field.acquisition.well)
         return field.id in self.by_image or well in self.by_well
@@ -58,28 +66,55 @@ def read_metadata(path: Path) -> Metadata:
     TableError
         Where the file cannot be read, names no image or well, or names one twice.
     """
+    return _by_key(_read_table(path), path, _COLUMNS)
+
+
+def read_column(path: Path, column: str) -> Metadata:
+    """Read one column of the user's own from such a table; ask with `Metadata.look_up`.
+
+    Raises
+    ------
+    TableError
+        As `read_metadata`, and where there is no such column.
+    """
+    table = _read_table(path)
+    if column not in table:
+        raise TableError(
+            f"The table {path.name} has no column {column!r}; it has "
+            f"{list_choices(table.columns)}. Choose one of these."
+        )
+    return _by_key(table, path, (column,))
+
+
+def _read_table(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise TableError(f"The table {path.name} cannot be read as CSV: {error}.") from error
     if table.empty:
         raise TableError(f"The table {path.name} has no rows. Add some, or leave it out.")
+    return table
+
+
+def _by_key(table: pd.DataFrame, path: Path, columns: Sequence[str]) -> Metadata:
+    """Return the rows of some columns by image, or by plate and well."""
+    rows = _rows(table, columns)
     if "image" in table:
         keys = [_image_id(name) for name in table["image"]]
         _check_unique(keys, path)
-        return Metadata(by_image=dict(zip(keys, _rows(table), strict=True)))
+        return Metadata(by_image=dict(zip(keys, rows, strict=True)))
     if {"plate", "well"} <= set(table.columns):
         wells = list(zip(table["plate"], table["well"], strict=True))
         _check_unique(wells, path)
-        return Metadata(by_well=dict(zip(wells, _rows(table), strict=True)))
+        return Metadata(by_well=dict(zip(wells, rows, strict=True)))
     raise TableError(
         f"The table {path.name} needs a column image, or the columns plate and well; it has "
         f"{list_choices(table.columns)}."
     )
 
 
-def _rows(table: pd.DataFrame) -> list[dict[str, str]]:
-    known = [column for column in _COLUMNS if column in table]
+def _rows(table: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, str]]:
+    known = [column for column in columns if column in table]
     return [
         {column: value for column, value in row.items() if value}
         for row in table[known].to_dict("records")
