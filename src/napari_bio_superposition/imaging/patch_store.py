@@ -323,7 +323,8 @@ def write_patch_store(
     (folder / JOURNAL_FILE).unlink(missing_ok=True)
     writer = PatchWriter(folder, info)
     empty: dict[str, Any] = dict.fromkeys(OBS_COLUMNS, "") | dict.fromkeys(_PLACES, 0)
-    known = obs[[name for name in OBS_COLUMNS if name in obs]].to_dict("records")
+    names = [name for name in OBS_COLUMNS if name in obs]
+    known = obs[names].to_dict("records") if names else [{}] * len(obs)
     rows = [{"id": str(id_), **empty, **row} for id_, row in zip(obs.index, known, strict=True)]
     writer.append_rows(pixels, rows, image="", pixel_size_um=info.pixel_size_um)
     return writer.finish([row[CLASS] for row in rows], class_column=info.class_column, failures={})
