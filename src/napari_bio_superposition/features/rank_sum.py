@@ -32,7 +32,7 @@ def rank_sums(values: Any, is_first: BoolArray) -> RankSums:
     Parameters
     ----------
     values
-        ``(n, n_columns)``, dense or sparse, all rows of both groups.
+        ``(n, n_columns)``, dense or sparse, all rows of both groups; compared as float32.
     is_first
         Rows of the first group; all others are the second.
 
@@ -62,19 +62,25 @@ def rank_sums(values: Any, is_first: BoolArray) -> RankSums:
 def _rank_sum(values: npt.NDArray[Any], is_first: BoolArray) -> tuple[float, float]:
     """Return the sum of the first group's mid-ranks, and ``sum(t^3 - t)`` over runs of ties.
 
-    Sorting alone is several times faster than sorting with an index, so ranks are looked up.
+    Sorting alone is several times faster than sorting with an index. So the group takes the place
+    of the lowest bit of whole numbers that are ordered as the values are; values that differ in
+    this bit alone, by 1e-7 of themselves, count as ties.
     """
-    pooled = np.sort(values)
-    first = np.sort(values[is_first])
-    low = np.searchsorted(pooled, first, side="left")
-    high = np.searchsorted(pooled, first, side="right")
-    changes = np.flatnonzero(pooled[1:] != pooled[:-1]) + 1
-    if len(changes) == len(pooled) - 1:
-        ties = 0.0
-    else:
-        runs = np.diff(np.concatenate([[0], changes, [len(pooled)]])).astype(np.float64)
-        ties = float((runs**3 - runs).sum())
-    return float((low + high + 1).sum() / 2), ties
+    bits = (values.astype(np.float32) + np.float32(0)).view(np.int32)  # makes -0.0 a 0.0
+    ordered = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
+    keys = np.sort((ordered & np.int32(~1)) | is_first)
+    in_first = (keys & np.int32(1)).astype(bool)
+    change = keys[1:] ^ keys[:-1]
+    is_tie = np.concatenate([[False], (change >= 0) & (change <= 1), [False]])
+    places = np.flatnonzero(in_first) + 1.0
+    edges = np.flatnonzero(is_tie[1:] != is_tie[:-1])
+    total, ties = float(places.sum()), 0.0
+    for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        length = end - start + 1  # equal values at the places start + 1 to end + 1
+        low, high = np.searchsorted(places, [start + 1, end + 1.5])
+        total += (high - low) * (start + end + 2) / 2 - float(places[low:high].sum())
+        ties += float(length) ** 3 - length
+    return total, ties
 
 
 def rank_sum_p(first: FloatColumn, second: FloatColumn) -> FloatColumn:
