@@ -1,23 +1,13 @@
 """The main job over many files: a folder per image, one table of all, resumed if interrupted."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from napari_bio_superposition.core.files import make_folder, replaced_file
 from napari_bio_superposition.core.json_text import to_json
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.provenance import package_versions
-from napari_bio_superposition.features.table import concat_tables, write_table
-from napari_bio_superposition.imaging.cell_death import (
-    DyeMeasurement,
-    choose_threshold,
-    explain_threshold,
-    score_cell_death,
-)
 from napari_bio_superposition.imaging.fields import FieldReference
 from napari_bio_superposition.imaging.read import read_field
 from napari_bio_superposition.imaging.roles import check_roles
@@ -37,6 +27,7 @@ from napari_bio_superposition.workflows.batch_summary import (
     peak_memory_mb,
     prefixed,
 )
+from napari_bio_superposition.workflows.collect import IMAGES, collect_results
 from napari_bio_superposition.workflows.config_files import config_to_plain, write_config
 from napari_bio_superposition.workflows.loading import LoadedModels, load_models
 from napari_bio_superposition.workflows.metadata import Metadata, read_metadata
@@ -47,14 +38,11 @@ from napari_bio_superposition.workflows.result_folder import (
     read_result,
     result_key,
     save_analysis,
-    summarize_death,
 )
 
 TABLE = "patches.h5ad"
-MANIFEST = "manifest.csv"
 SUMMARY = "summary.json"
 SETTINGS = "settings.toml"
-IMAGES = "images"
 
 
 def analyze_files(
@@ -134,100 +122,17 @@ def _analyze_one(
 
 
 def _collect(
-    results: Sequence[SavedResult],
-    summary: BatchSummary,
-    config: AnalyzeConfig,
-    out: Path,
+    results: Sequence[SavedResult], summary: BatchSummary, config: AnalyzeConfig, out: Path
 ) -> Job[BatchSummary]:
-    """Score death with pooled thresholds and write table, manifest, settings and summary."""
-    yield Progress("Gathering results", 0, len(results), "images")
-    deaths, warnings = _score_death(results, config)
-    outputs = {"summary": SUMMARY, "settings": SETTINGS}
-    outputs |= _write_tables(results, deaths, out)
+    """Write table, manifest, settings and summary."""
+    collected = yield from collect_results(results, config, out, table_name=TABLE)
     write_config(config, out / SETTINGS)
-    images = tuple(_summarize(result, deaths) for result in results)
     summary = replace(
-        summary, images=images, outputs=outputs, warnings=(*summary.warnings, *warnings)
+        summary,
+        images=collected.images,
+        outputs={"summary": SUMMARY, "settings": SETTINGS, **collected.outputs},
+        warnings=(*summary.warnings, *collected.warnings),
     )
     with replaced_file(out / SUMMARY) as part:
         part.write_text(to_json(summary.as_plain(), indent=2), encoding="utf-8")
-    yield Progress("Gathering results", len(results), len(results), "images")
     return summary
-
-
-def _score_death(
-    results: Iterable[SavedResult], config: AnalyzeConfig
-) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Return the death table per image id, with the threshold of its plate or of everything.
-
-    Also what a user should know about the thresholds. Images of different count scales (8 and
-    16 bits, or floats) have no common threshold; each scale gets its own, and a warning says so.
-    """
-    groups: dict[str, dict[float, dict[str, DyeMeasurement]]] = {}
-    for result in results:
-        dye = result.dye()
-        if dye is not None:
-            plate = dye.plate if config.death_threshold_scope == "plate" else ""
-            scales = groups.setdefault(plate, {})
-            scales.setdefault(dye.full_scale, {})[result.values["id"]] = dye
-    deaths: dict[str, pd.DataFrame] = {}
-    warnings: list[str] = []
-    for plate, scales in groups.items():
-        name = f"Plate {plate}: " if plate else ""
-        if len(scales) > 1:
-            warnings.append(
-                f"{name}the death dye was recorded on {len(scales)} count scales; each has a "
-                "threshold of its own, and rates of different scales should not be compared."
-            )
-        for measured in scales.values():
-            threshold = choose_threshold(list(measured.values()), config.death)
-            warning = explain_threshold(list(measured.values()), threshold, config.death)
-            warnings += [f"{name}{warning}"] if warning else []
-            for image_id, dye in measured.items():
-                deaths[image_id] = score_cell_death(dye, threshold, config.death)
-    return deaths, warnings
-
-
-def _write_tables(
-    results: Sequence[SavedResult], deaths: Mapping[str, pd.DataFrame], out: Path
-) -> dict[str, str]:
-    """Write the manifest of all patches, and the feature table where there are features."""
-    outputs = {}
-    if results:
-        manifests = [_with_death(r.manifest(), deaths.get(r.values["id"])) for r in results]
-        with replaced_file(out / MANIFEST) as part:
-            pd.concat(manifests, ignore_index=True).to_csv(part, index=False)
-        outputs["manifest"] = MANIFEST
-    else:
-        (out / MANIFEST).unlink(missing_ok=True)
-    tables = []
-    for result in results:
-        table = result.table()
-        if table is not None:
-            table.obs = _with_death(table.obs, deaths.get(result.values["id"]))
-            tables.append(table)
-    if tables:
-        write_table(concat_tables(tables), out / TABLE)
-        outputs["table"] = TABLE
-    else:
-        (out / TABLE).unlink(missing_ok=True)
-    return outputs
-
-
-def _with_death(rows: pd.DataFrame, death: pd.DataFrame | None) -> pd.DataFrame:
-    """Return *rows* with the death columns replaced by those of the pooled threshold."""
-    if death is None:
-        return rows
-    keys = rows.get("patch_id", rows.index)
-    return rows.assign(**{name: death.loc[keys, name].to_numpy() for name in death.columns})
-
-
-def _summarize(result: SavedResult, deaths: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    values = {key: value for key, value in result.values.items() if key != "provenance"}
-    death = deaths.get(values["id"])
-    if death is not None:
-        values["death"] = summarize_death(death)
-    else:
-        values["death"] = {"skipped": values["skipped"].get("death", "")}
-    values["folder"] = f"{IMAGES}/{result.folder.name}"
-    return values

@@ -14,7 +14,7 @@ from stardist.matching import matching_dataset
 
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.imaging.simulate import Study
-from napari_bio_superposition.workflows.analyze_files import IMAGES
+from napari_bio_superposition.workflows.collect import IMAGES
 from napari_bio_superposition.workflows.result_folder import folder_name, read_result
 
 _IOU = 0.5

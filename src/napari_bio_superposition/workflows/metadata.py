@@ -23,11 +23,14 @@ class Metadata:
 
     def complete(self, image: MultichannelImage) -> MultichannelImage:
         """Return *image* with the table's values in its acquisition; empty cells change nothing."""
-        acquisition = image.acquisition
-        values = self.by_image.get(image.id)
+        return replace(image, acquisition=self.describe(image.acquisition))
+
+    def describe(self, acquisition: Acquisition) -> Acquisition:
+        """Return *acquisition* with the table's values; empty cells change nothing."""
+        values = self.by_image.get(acquisition.id)
         if values is None:
             values = self.by_well.get((acquisition.plate, acquisition.well), {})
-        return replace(image, acquisition=replace(acquisition, **values))
+        return replace(acquisition, **values)
 
     def explain_gaps(self, fields: Iterable[FieldReference]) -> list[str]:
         """Return one sentence where the table has no row for some of the images, else nothing."""

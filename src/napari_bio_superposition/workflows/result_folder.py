@@ -195,11 +195,15 @@ class SavedResult:
         """What the result depends on; see `result_key`."""
         return str(self.values["key"])
 
+    @property
+    def manifest_path(self) -> Path:
+        """Where the table of all patches lies."""
+        return self.folder / MANIFEST
+
     def manifest(self) -> pd.DataFrame:
         """Return the table of all patches."""
-        path = self.folder / MANIFEST
         table = pd.read_csv(
-            path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=""
+            self.manifest_path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=""
         )
         return table.fillna(dict.fromkeys(_TEXT, ""))
 

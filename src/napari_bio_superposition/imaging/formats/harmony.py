@@ -170,6 +170,12 @@ def _locate(
     return [[located.get((key, number)) for number in numbers] for key in channels], channels
 
 
+def list_files(field: HarmonyField) -> list[Path]:
+    """Return the files of a field that are there; planes may be missing."""
+    found = (_find_file(field.index, image.url) for image in field.images)
+    return [file for file in found if file is not None]
+
+
 def _find_file(index: Path, url: str) -> Path | None:
     """Return the file, which may lie one folder below a V7 index; ``None`` where it is missing."""
     candidates = (index.parent / url, index.parent / _IMAGE_FOLDER / url)
