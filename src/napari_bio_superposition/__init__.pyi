@@ -7,7 +7,9 @@ from .core.progress import run as run
 from .core.types import Acquisition as Acquisition
 from .core.types import MultichannelImage as MultichannelImage
 from .core.types import PatchSet as PatchSet
+from .features.differential import compare_groups as compare_groups
 from .features.ranking import rank_class_features as rank_class_features
+from .features.regions import patches_in_region as patches_in_region
 from .features.table import build_table as build_table
 from .features.table import read_table as read_table
 from .features.table import write_table as write_table
@@ -35,6 +37,7 @@ from .workflows.analyze_files import analyze_files as analyze_files
 from .workflows.demo import run_demo as run_demo
 from .workflows.demo_config import DemoConfig as DemoConfig
 from .workflows.loading import load_models as load_models
+from .workflows.region_query import rank_latents as rank_latents
 from .workflows.result_folder import load_analysis as load_analysis
 from .workflows.result_folder import save_analysis as save_analysis
 from .workflows.segment import segment_files as segment_files

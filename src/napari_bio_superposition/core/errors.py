@@ -31,6 +31,10 @@ class TableError(BioSuperpositionError):
     """A table lacks what a step needs, or two tables cannot be compared."""
 
 
+class RegionError(BioSuperpositionError):
+    """A region of interest is empty, too small, or lies where there are no patches."""
+
+
 class OutputError(BioSuperpositionError):
     """A result cannot be written: no such folder, no permission, no space."""
 

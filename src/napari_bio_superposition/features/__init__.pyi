@@ -10,6 +10,11 @@ from .overlays import render_overlay as render_overlay
 from .ranking import rank_by_activation as rank_by_activation
 from .ranking import rank_class_features as rank_class_features
 from .ranking import top_patches as top_patches
+from .region_statistics import RegionQueryConfig as RegionQueryConfig
+from .regions import nuclei_region as nuclei_region
+from .regions import patches_in_region as patches_in_region
+from .regions import patches_region as patches_region
+from .regions import split_regions as split_regions
 from .table import build_manifest as build_manifest
 from .table import build_table as build_table
 from .table import concat_tables as concat_tables
