@@ -152,9 +152,10 @@ def _open_lazily(store: Any) -> Job[AnnData]:
         if name in store:
             parts[name] = read_elem(store[name])
     places = {}
-    left_out = [name for name in ("layers", "obsp", "raw") if name in store and len(store[name])]
-    for name, array in store["obsm"].items() if "obsm" in store else ():
+    left_out = [name for name in ("layers", "obsp", "raw") if _count_members(store, name)]
+    for name in store.get("obsm", ()):
         yield Progress("Opening the table")
+        array = store["obsm"][name]
         if len(getattr(array, "shape", ())) == 2 and array.shape[1] <= WIDEST_EMBEDDING:
             places[name] = read_elem(array)
         else:
@@ -166,6 +167,12 @@ def _open_lazily(store: Any) -> Job[AnnData]:
         what = list_choices(left_out)
         yield Progress("Opening the table", notice=f"The table is large; left on disk: {what}.")
     return AnnData(X=values, obsm=places, **parts)
+
+
+def _count_members(store: Any, name: str) -> int:
+    """Return how many members a group has; none where it is absent or null."""
+    part = store.get(name)
+    return sum(1 for _ in part) if hasattr(part, "keys") else 0
 
 
 # --- one column ----------------------------------------------------------------------------------

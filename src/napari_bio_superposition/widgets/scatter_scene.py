@@ -137,7 +137,7 @@ class ScatterScene:
         smooth = np.log1p(uniform_filter(counts, 2 * self.diameter + 1, mode="constant"))
         n_shades = len(self._colouring.table) - 1
         top = float(smooth.max(initial=0.0)) or 1.0
-        codes = 1 + (smooth * ((n_shades - 1) / top)).astype(np.intp)
+        codes: npt.NDArray[np.intp] = 1 + (smooth * ((n_shades - 1) / top)).astype(np.intp)
         codes[smooth <= 0] = n_shades + 1
         return codes
 

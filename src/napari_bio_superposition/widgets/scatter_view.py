@@ -143,7 +143,8 @@ class ScatterView(QWidget):
     def paintEvent(self, event: QPaintEvent | None) -> None:
         picture = self.render_now()
         height, width = picture.shape
-        image = QImage(picture.data, width, height, 4 * width, QImage.Format.Format_RGB32)
+        pixels: Any = picture.data  # Qt reads the array itself; its stubs ask for bytes, a copy
+        image = QImage(pixels, width, height, 4 * width, QImage.Format.Format_RGB32)
         painter = QPainter(self)
         painter.drawImage(QRectF(self.rect()), image)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
