@@ -31,11 +31,6 @@ class FinishedAnalysis:
     name: str
     geometry: Geometry
 
-    @property
-    def scale_key(self) -> str:
-        """What activations have to share to be compared by colour: the weights."""
-        return str(sorted(self.analysis.provenance.models.items()))
-
     def overlay(self, latent: int) -> FloatArray:
         """Return the map of one latent from the cached tokens, ``(height, width)``."""
         from napari_bio_superposition.workflows.analyze import overlay

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from psygnal import Signal
 
 from napari_bio_superposition.core.errors import TableError
-from napari_bio_superposition.core.keys import Keys, feature_name
+from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job
 from napari_bio_superposition.widgets.analysis_jobs import (
     FinishedAnalysis,
@@ -19,8 +19,9 @@ from napari_bio_superposition.widgets.analysis_jobs import (
     load_result,
     save_result,
 )
+from napari_bio_superposition.widgets.feature_display import FeatureDisplay
 from napari_bio_superposition.widgets.garbage import with_quick_collections
-from napari_bio_superposition.widgets.overlays import FeatureScales, OverlayLayers, ScaleMode
+from napari_bio_superposition.widgets.overlays import OverlayLayers, ScaleMode
 from napari_bio_superposition.widgets.result_layers import make_result_layers
 from napari_bio_superposition.widgets.sources import ImageSource, SourcePixels, find_sources
 from napari_bio_superposition.widgets.study import Study
@@ -62,18 +63,20 @@ class AnalyseController:
     result_changed = Signal()
     """Another result is shown, or none."""
     overlay_removed = Signal(int)
-    """The user deleted the layer of this latent."""
+    """The layer of this latent is gone."""
 
     def __init__(self, viewer: "ViewerModel") -> None:
         self._viewer = viewer
         self.study = Study.of(viewer)
         self._result: FinishedAnalysis | None = None
         self._result_layers: list[ref[Layer]] = []
-        self._scales = FeatureScales()
-        self._tops: npt.NDArray[np.float64] = np.zeros(0)
-        self._scale_mode: ScaleMode = "fixed"
-        self._opacity = 1.0
-        self.overlays = OverlayLayers(viewer.layers, self.overlay_removed.emit)
+        self.display = FeatureDisplay.of(viewer)
+        self.display.removed.connect(self._on_overlay_removed)
+
+    @property
+    def overlays(self) -> OverlayLayers:
+        """The layers of features, shared by all docks of the viewer."""
+        return self.display.overlays
 
     @property
     def result(self) -> FinishedAnalysis | None:
@@ -122,18 +125,12 @@ class AnalyseController:
         layers = make_result_layers(finished.analysis, finished.geometry, finished.name)
         if self._result is not None and self._result.name == finished.name:
             self._remove_result_layers()
-            self.overlays.clear()
-        else:
-            self.overlays.forget()
         self._add_all(layers)
         self._result_layers = [ref(layer) for layer in layers]
         self._result = finished
         self.study.add_analysis(
             finished.analysis, finished.models, geometry=finished.geometry, name=finished.name
         )
-        statistics = self.statistics
-        if statistics is not None:
-            self._tops = self._scales.include(finished.scale_key, statistics.maximum)
         self.result_changed.emit()
 
     def show_overlay(self, latent: int) -> "Layer":
@@ -144,35 +141,30 @@ class AnalyseController:
         TableError
             Where the result has no features.
         """
-        result = self._result
-        if result is None or result.analysis.tokens is None:
-            raise TableError("There are no features to show. Run the analysis with a model first.")
-        name = f"{result.name} · {feature_name(latent)}"
-        layer = self.overlays.show(latent, result.overlay(latent), name, result.geometry)
-        layer.opacity = self._opacity
-        self.overlays.set_top(latent, self._scale_mode, float(self._tops[latent]))
-        return layer
+        if self._result is None:
+            raise TableError("There is no result yet. Press Run first.")
+        return self.display.show(latent)
 
     def hide_overlay(self, latent: int) -> None:
         """Remove the overlay of one latent."""
-        self.overlays.hide(latent)
+        self.display.hide(latent)
 
     def set_scale_mode(self, mode: ScaleMode) -> None:
         """Colour by one fixed scale per feature, or by each image's own range."""
-        self._scale_mode = mode
-        for latent in self.overlays.shown:
-            self.overlays.set_top(latent, mode, float(self._tops[latent]))
+        self.display.set_look(scale_mode=mode)
 
     def set_opacity(self, opacity: float) -> None:
         """Set the opacity of overlays, present and future ones."""
-        self._opacity = opacity
-        self.overlays.set_opacity(opacity)
+        self.display.set_look(opacity=opacity)
 
     def close(self) -> None:
-        """Stop listening to the viewer, and let go of tokens and networks."""
-        self.overlays.close()
+        """Let go of the result; the study keeps what other docks show."""
+        self.display.removed.disconnect(self._on_overlay_removed)
         self._result = None
         self._result_layers.clear()
+
+    def _on_overlay_removed(self, latent: int) -> None:
+        self.overlay_removed.emit(latent)
 
     def _add_all(self, layers: "list[Layer]") -> None:
         added: list[Layer] = []

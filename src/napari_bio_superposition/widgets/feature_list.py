@@ -112,6 +112,7 @@ class FeatureList(QWidget):
         self.opacity_slider.valueChanged.connect(self._on_look_changed)
         self.hide_button.clicked.connect(self.hide_all)
         self._controller.overlay_removed.connect(self._on_overlay_removed)
+        self._controller.display.shown_changed.connect(self._on_shown_changed)
         self._controller.result_changed.connect(self.refresh)
 
     def refresh(self) -> None:
@@ -166,6 +167,14 @@ class FeatureList(QWidget):
 
     def _on_overlay_removed(self, latent: int) -> None:
         self.model.set_shown(latent, None)
+
+    def _on_shown_changed(self) -> None:
+        """Tick what another dock shows."""
+        overlays = self._controller.overlays
+        for latent in overlays.shown:
+            layer = overlays.layer(latent)
+            if layer is not None and not self.model.is_shown(latent):
+                self.model.set_shown(latent, make_swatch(layer))
 
     def _on_filter_changed(self) -> None:
         self.model.set_filter(self.search.text(), only_active=self.only_active.isChecked())

@@ -76,6 +76,10 @@ class FeatureTableModel(QAbstractTableModel):
             index = self.index(row, FEATURE)
             self.dataChanged.emit(index, index)
 
+    def is_shown(self, latent: int) -> bool:
+        """Whether a latent is ticked."""
+        return latent in self._shown
+
     def latent_at(self, row: int) -> int:
         """Return the latent of a row."""
         return int(self._rows[row])

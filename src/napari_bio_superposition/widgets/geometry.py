@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 from napari.layers import Layer
 
 from napari_bio_superposition.core.errors import ImageReadError
@@ -70,6 +71,19 @@ class Geometry:
             "rotate": self.rotate,
             "affine": self.affine,
         }
+
+    def to_pixels(self, position: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return the place in pixels ``(y, x)`` of a position in the world.
+
+        Parameters
+        ----------
+        position
+            As napari gives it; the last two axes count.
+        """
+        world = np.append(np.asarray(position, float)[-2:], 1.0)
+        plane = np.linalg.solve(np.asarray(self.affine, float), world)[:2]
+        moved = np.asarray(self.rotate, float).T @ (plane - np.asarray(self.translate))
+        return np.asarray(moved / np.asarray(self.scale), np.float64)
 
     @property
     def pixel_size_um(self) -> float | None:

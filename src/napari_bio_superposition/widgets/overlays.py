@@ -14,7 +14,7 @@ from napari.utils.colormaps import Colormap
 from napari_bio_superposition.core.types import FloatArray
 from napari_bio_superposition.widgets.garbage import with_quick_collections
 from napari_bio_superposition.widgets.geometry import Geometry
-from napari_bio_superposition.widgets.overlay_colormaps import overlay_colormaps
+from napari_bio_superposition.widgets.overlay_colormaps import overlay_colormap, overlay_colormaps
 from napari_bio_superposition.widgets.result_layers import result_metadata
 
 ScaleMode = Literal["fixed", "image"]
@@ -65,6 +65,8 @@ class OverlayLayers:
         self._layers = layers
         self._on_removed = on_removed
         self._shown: dict[int, ref[Layer]] = {}
+        self._passing: int | None = None
+        self._passing_name = ""
         self._is_ours = False
         self._colormaps = overlay_colormaps()
         layers.events.removed.connect(self._on_layer_removed)
@@ -74,12 +76,25 @@ class OverlayLayers:
         """The latents that have a layer, in the order in which they were shown."""
         return tuple(self._shown)
 
+    @property
+    def passing(self) -> int | None:
+        """The latent of the last glance, whose layer the next one takes over."""
+        return self._passing if self._passing in self._shown else None
+
     def layer(self, latent: int) -> Layer | None:
         """Return the layer of a latent, whatever it is called now."""
         reference = self._shown.get(latent)
         return None if reference is None else reference()
 
-    def show(self, latent: int, values: FloatArray, name: str, geometry: Geometry) -> Layer:
+    def show(
+        self,
+        latent: int,
+        values: FloatArray,
+        name: str,
+        geometry: Geometry,
+        *,
+        passing: bool = False,
+    ) -> Layer:
         """Add the layer of a latent, or give it new values where it is shown already.
 
         Parameters
@@ -92,8 +107,16 @@ class OverlayLayers:
             Name of the layer.
         geometry
             Where the image lies.
+        passing
+            A glance: the next glance takes over this layer, which is quicker than adding one.
         """
         layer = self.layer(latent)
+        if layer is None and passing:
+            layer = self._take_over(latent, name, geometry)
+        if passing and latent not in self._shown:
+            self._passing = latent
+        elif not passing and self._passing == latent:
+            self._passing = None
         if layer is not None:
             layer.data = values
             return layer
@@ -111,6 +134,23 @@ class OverlayLayers:
         layer.colorbar.font_size = 8
         self._layers.append(layer)
         self._shown[latent] = ref(layer)
+        if passing:
+            self._passing_name = layer.name
+        return layer
+
+    def _take_over(self, latent: int, name: str, geometry: Geometry) -> Layer | None:
+        """Return the layer of the last glance, now that of *latent*; ``None`` without one."""
+        last = self._passing
+        layer = None if last is None else self.layer(last)
+        if last is None or layer is None:
+            return None
+        if not np.allclose(Geometry.of_layer(layer).signature, geometry.signature):
+            self.hide(last)
+            return None
+        del self._shown[last]
+        if layer.name == self._passing_name:  # else the user gave it a name of his own
+            layer.name = self._passing_name = name
+        self._shown[latent], self._passing = ref(layer), latent
         return layer
 
     def show_colorbar(self, latent: int) -> None:
@@ -157,6 +197,19 @@ class OverlayLayers:
             layer = self.layer(latent)
             if layer is not None:
                 layer.opacity = opacity
+
+    def set_colormap(self, latent: int, base: str) -> None:
+        """Colour a latent by one of `COLORMAP_NAMES`."""
+        layer = self.layer(latent)
+        if layer is not None:
+            layer.colormap = overlay_colormap(base)
+
+    def set_blending(self, blending: str) -> None:
+        """Blend all overlays as napari calls it: translucent_no_depth, additive, opaque..."""
+        for latent in self.shown:
+            layer = self.layer(latent)
+            if layer is not None:
+                layer.blending = blending
 
     def _free_colormap(self) -> Colormap:
         """Return the colour map that the fewest overlays have, whatever the user changed."""

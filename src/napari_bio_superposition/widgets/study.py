@@ -15,7 +15,7 @@ from psygnal import Signal
 
 from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.keys import Keys
-from napari_bio_superposition.core.types import BoolArray, IntArray
+from napari_bio_superposition.core.types import BoolArray, FloatArray, IntArray
 from napari_bio_superposition.widgets.geometry import Geometry
 from napari_bio_superposition.widgets.selection import Selection
 
@@ -62,6 +62,25 @@ class OpenImage:
         """Edge of a patch."""
         return self.analysis.patches.side
 
+    @property
+    def scale_key(self) -> str:
+        """What activations have to share to be compared by colour: the weights."""
+        return str(sorted(self.analysis.provenance.models.items()))
+
+    def overlay(self, latent: int) -> FloatArray:
+        """Return the map of one latent from the cached tokens, ``(height, width)``."""
+        from napari_bio_superposition.workflows.analyze import overlay
+
+        return overlay(self.analysis, self.models, latent)
+
+    def patches_at(self, pixel: npt.ArrayLike) -> IntArray:
+        """Return the accepted patches that cover a pixel ``(y, x)``, the best centred first."""
+        offset = np.asarray(pixel, float) + 0.5 - self.origins
+        covers = ((offset >= 0) & (offset < self.side_px)).all(axis=1)
+        distance = np.abs(offset - self.side_px / 2).max(axis=1)
+        found: IntArray = np.flatnonzero(covers)
+        return found[np.argsort(distance[found], kind="stable")]
+
 
 class Study:
     """What the docks of one viewer share; get it by ``Study.of(viewer)``.
@@ -77,7 +96,7 @@ class Study:
     shown_feature_changed = Signal(int)
     """A view asks to look at this latent."""
     images_changed = Signal()
-    """An image was analysed, or is no longer open."""
+    """An image was analysed, is no longer open, or another one is looked at."""
     open_requested = Signal(str)
     """A view asks to open the image of this id, which is not open."""
 
@@ -87,6 +106,7 @@ class Study:
         self._table: AnnData | None = None
         self._models: LoadedModels | None = None
         self._images: dict[str, OpenImage] = {}
+        self._current: str | None = None
         self._shown_feature: int | None = None
         self.selection = Selection()
         self.selection.changed.connect(self.selection_changed.emit)
@@ -114,6 +134,17 @@ class Study:
     def images(self) -> Mapping[str, OpenImage]:
         """The open images by their id."""
         return MappingProxyType(self._images)
+
+    @property
+    def current(self) -> OpenImage | None:
+        """The open image that is looked at: the last one analysed, until another is chosen."""
+        return None if self._current is None else self._images.get(self._current)
+
+    def set_current(self, image_id: str) -> None:
+        """Look at another open image; nothing happens where it is not open."""
+        if image_id in self._images and image_id != self._current:
+            self._current = image_id
+            self.images_changed.emit()
 
     @property
     def shown_feature(self) -> int | None:
@@ -164,12 +195,16 @@ class Study:
         )
         if analysis.table is not None:
             self.set_table(_join(self._table, analysis.table, image.id))
+        self._current = image.id
         self.images_changed.emit()
 
     def close_image(self, image_id: str) -> None:
         """Forget an image that is no longer open; its rows stay in the table."""
-        if self._images.pop(image_id, None) is not None:
-            self.images_changed.emit()
+        if self._images.pop(image_id, None) is None:
+            return
+        if self._current == image_id:
+            self._current = next(reversed(self._images), None)
+        self.images_changed.emit()
 
     def request_open(self, image_id: str) -> bool:
         """Return whether an image is open; where it is not, ask whoever can to open it."""
