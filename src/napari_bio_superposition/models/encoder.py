@@ -3,47 +3,17 @@
 import itertools
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Final, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_bio_superposition.core.config import Range, check_fields
-from napari_bio_superposition.core.errors import ConfigError, ModelError, list_choices
+from napari_bio_superposition.core.errors import ModelError, list_choices
 from napari_bio_superposition.models.card import TAPS
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderConfig:
-    """Shape of the encoder; the defaults are the paper's (29 893 888 parameters)."""
-
-    n_channels: Annotated[int, Range(1, 64)] = 3
-    """Channels of a patch."""
-    width: Annotated[int, Range(8, 4096, step=8)] = 512
-    """Channels of the feature map; the stem has an eighth, the first stage a quarter of it."""
-    blocks: tuple[int, int, int, int] = (2, 2, 2, 3)
-    """Residual blocks of the stages 2 to 5."""
-    refine_blocks: Annotated[int, Range(1, 16)] = 1
-    """Residual blocks after the tap `stage5_out`."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        if self.width % 8:
-            raise ConfigError(f"EncoderConfig.width is {self.width}; choose a multiple of 8.")
-        if len(self.blocks) != 4 or min(self.blocks) < 1:
-            raise ConfigError(
-                f"EncoderConfig.blocks is {self.blocks}; give four numbers of at least 1, "
-                "one per stage."
-            )
-
-
-PRESETS: Final = {
-    "paper": EncoderConfig(),
-    "small": EncoderConfig(width=64, blocks=(1, 1, 1, 2)),
-}
-"""Encoder shapes by name."""
+from napari_bio_superposition.models.encoder_config import PRESETS as PRESETS
+from napari_bio_superposition.models.encoder_config import EncoderConfig as EncoderConfig
+from napari_bio_superposition.models.winograd import Convolution3x3
 
 
 class ResidualBlock(nn.Module):
@@ -55,8 +25,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
-        self.c1 = nn.Conv2d(n_in, n_out, 3, padding=1)
-        self.c2 = nn.Conv2d(n_out, n_out, 3, padding=1)
+        self.c1 = Convolution3x3(n_in, n_out)
+        self.c2 = Convolution3x3(n_out, n_out)
         self.proj = nn.Conv2d(n_in, n_out, 1, bias=False) if n_in != n_out else None
 
     def forward(self, x: Tensor) -> Tensor:

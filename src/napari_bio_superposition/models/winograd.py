@@ -1,0 +1,213 @@
+"""3 x 3 convolutions as matrix products (Winograd), for inference on processors. No training.
+
+``F(4 x 4, 3 x 3)`` of Lavin and Gray (2015, arXiv 1509.09308): a tile of 4 x 4 outputs takes 36
+products in place of 144. Inputs and outputs are channels-last, so that every step is a matrix
+product or a copy of whole channel vectors. On processors the library's convolution does not do this
+for the layers of our encoder; see ``benchmarks/bench_models.py`` for the ratio.
+"""
+
+from typing import Any, Final, Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_TILE: Final = 4
+_PATCH: Final = 6
+"""Inputs per side that a tile depends on; tiles are `_TILE` apart, so patches overlap by two."""
+_TILES_TOGETHER: Final = 512
+"""Tiles that go through at once. More would only cost memory: two buffers of 36 values per tile
+and channel, 38 MB each at 512 channels."""
+_FEWEST_CHANNELS: Final = 128
+_FEWEST_TILES: Final = 64
+"""Below these the library's convolution was as fast; see `pays_off`."""
+
+_INPUT: Final = (
+    (4.0, 0.0, -5.0, 0.0, 1.0, 0.0),
+    (0.0, -4.0, -4.0, 1.0, 1.0, 0.0),
+    (0.0, 4.0, -4.0, -1.0, 1.0, 0.0),
+    (0.0, -2.0, -1.0, 2.0, 1.0, 0.0),
+    (0.0, 2.0, -1.0, -2.0, 1.0, 0.0),
+    (0.0, 4.0, 0.0, -5.0, 0.0, 1.0),
+)
+_KERNEL: Final = (
+    (1 / 4, 0.0, 0.0),
+    (-1 / 6, -1 / 6, -1 / 6),
+    (-1 / 6, 1 / 6, -1 / 6),
+    (1 / 24, 1 / 12, 1 / 6),
+    (1 / 24, -1 / 12, 1 / 6),
+    (0.0, 0.0, 1.0),
+)
+_OUTPUT: Final = (
+    (1.0, 1.0, 1.0, 1.0, 1.0, 0.0),
+    (0.0, 1.0, -1.0, 2.0, -2.0, 0.0),
+    (0.0, 1.0, 1.0, 4.0, 4.0, 0.0),
+    (0.0, 1.0, -1.0, 8.0, -8.0, 1.0),
+)
+
+
+class Convolution3x3(nn.Conv2d):
+    """A 3 x 3 convolution, stride 1, padding 1, that takes the fast way where there is one.
+
+    Parameters, names and results are those of `torch.nn.Conv2d`, up to the rounding of float32
+    (relative error below 1e-4). Training and anything that needs gradients take the usual way.
+    """
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__(n_in, n_out, 3, padding=1)
+        self._transformed = TransformedKernel()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(n, n_in, h, w)`` to ``(n, n_out, h, w)``."""
+        if self.training or not pays_off(x, self.weight):
+            return super().forward(x)
+        return convolve(x, self._transformed.of(self.weight), self.bias)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; the transformed kernel is dropped, as training changes the weights."""
+        self._transformed.drop()
+        return super().train(mode)
+
+
+class TransformedKernel:
+    """The transformed kernel of one layer, made on first use and again when the weights change.
+
+    It takes 4 times the memory of the weights, belongs to no state dict, and is not copied or
+    pickled with the layer.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple[Any, ...] | None = None
+        self._kernel: Tensor | None = None
+
+    def of(self, weight: Tensor) -> Tensor:
+        """Return the transformed *weight*, from memory if it is the one seen last."""
+        if weight.is_inference():  # such tensors do not count their changes
+            return transform_kernel(weight)
+        key = (weight.data_ptr(), weight._version, weight.shape, weight.stride())
+        if self._kernel is None or key != self._key:
+            self._kernel, self._key = transform_kernel(weight), key
+        return self._kernel
+
+    def drop(self) -> None:
+        """Forget the kernel and free its memory."""
+        self._kernel = self._key = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "TransformedKernel":
+        return TransformedKernel()
+
+    def __reduce__(self) -> tuple[type["TransformedKernel"], tuple[()]]:
+        return (TransformedKernel, ())
+
+
+def pays_off(x: Tensor, weight: Tensor) -> bool:
+    """Whether the fast way is open and faster: float32 on a processor, no gradients, wide layers.
+
+    Parameters
+    ----------
+    x
+        Input ``(n, n_in, h, w)``.
+    weight
+        Kernel ``(n_out, n_in, 3, 3)``.
+    """
+    usable = (
+        x.device.type == weight.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
+    if not usable or x.ndim != 4:
+        return False
+    down, across = (-(-side // _TILE) for side in x.shape[2:])
+    return bool(
+        min(weight.shape[:2]) >= _FEWEST_CHANNELS and len(x) * down * across >= _FEWEST_TILES
+    )
+
+
+@torch.no_grad()
+def transform_kernel(weight: Tensor) -> Tensor:
+    """Return a kernel ``(n_out, n_in, 3, 3)`` as ``(36, n_in, n_out)`` float32."""
+    side = torch.tensor(_KERNEL, dtype=torch.float64)
+    both = torch.kron(side, side)  # (36, 9)
+    taps = weight.permute(2, 3, 1, 0).reshape(9, -1)  # (9, n_in * n_out)
+    kernel = (both.float() @ taps).view(_PATCH**2, weight.shape[1], weight.shape[0])
+    return kernel.contiguous()
+
+
+@torch.no_grad()
+def convolve(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the convolution of *x* with padding 1.
+
+    Parameters
+    ----------
+    x
+        ``(n, n_in, h, w)`` float32 on a processor; fastest where it is channels-last.
+    kernel
+        From `transform_kernel`.
+    bias
+        ``(n_out,)`` or `None`.
+
+    Returns
+    -------
+    Tensor
+        ``(n, n_out, h, w)``, channels-last in memory.
+    """
+    n, _, height, width = x.shape
+    down, across = -(-height // _TILE), -(-width // _TILE)
+    padded = functional.pad(
+        x.permute(0, 2, 3, 1),
+        (0, 0, 1, _TILE * across + 1 - width, 1, _TILE * down + 1 - height),
+    )
+    n_out = kernel.shape[2]
+    y = x.new_empty((n, down, _TILE, across, _TILE, n_out))
+    buffers: Tensor | None = None
+    images, rows = _chunk_shape(n, down, across)
+    for image in range(0, n, images):
+        for row in range(0, down, rows):
+            out = y[image : image + images, row : row + rows]
+            lines = slice(_TILE * row, _TILE * (row + out.shape[1]) + 2)
+            if buffers is None:  # the first chunk is the largest
+                n_tiles = out.shape[0] * out.shape[1] * across
+                buffers = x.new_empty((2, _PATCH**2 * n_tiles * max(kernel.shape[1:])))
+            _convolve_tiles(padded[image : image + images, lines], kernel, buffers, out)
+    if bias is not None:
+        y += bias
+    whole = y.view(n, _TILE * down, _TILE * across, n_out)[:, :height, :width]
+    return whole.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+
+
+def _chunk_shape(n: int, down: int, across: int) -> tuple[int, int]:
+    """Return how many images, and how many rows of tiles of each, go through at once."""
+    images = min(n, max(1, _TILES_TOGETHER // (down * across)))
+    rows = down if down * across <= _TILES_TOGETHER else max(1, _TILES_TOGETHER // across)
+    return images, rows
+
+
+def _convolve_tiles(lines: Tensor, kernel: Tensor, buffers: Tensor, out: Tensor) -> None:
+    """Write the tiles of some rows into *out* ``(image, row, 4, column, 4, n_out)``.
+
+    *lines* are the padded inputs ``(image, 4 rows + 2, width, n_in)``. The two buffers take turns.
+    """
+    images, rows, _, across, _, n_out = out.shape
+    n_in, n_tiles = lines.shape[3], images * rows * across
+    patches = lines.unfold(1, _PATCH, _TILE).unfold(2, _PATCH, _TILE)  # (i, r, c, n_in, 6, 6)
+    first, second = buffers
+    gathered = first[: _PATCH**2 * n_tiles * n_in].view(_PATCH**2, -1)
+    gathered.view(_PATCH, _PATCH, images, rows, across, n_in).copy_(
+        patches.permute(4, 5, 0, 1, 2, 3)
+    )
+    inputs = second[: gathered.numel()].view(_PATCH**2, -1)
+    torch.mm(_both_sides(_INPUT), gathered, out=inputs)
+    products = first[: _PATCH**2 * n_tiles * n_out].view(_PATCH**2, n_tiles, n_out)
+    torch.bmm(inputs.view(_PATCH**2, n_tiles, n_in), kernel, out=products)
+    outputs = second[: _TILE**2 * n_tiles * n_out].view(_TILE**2, -1)
+    torch.mm(_both_sides(_OUTPUT), products.view(_PATCH**2, -1), out=outputs)
+    tiles = outputs.view(_TILE, _TILE, images, rows, across, n_out)
+    out.copy_(tiles.permute(2, 3, 0, 4, 1, 5))
+
+
+def _both_sides(matrix: tuple[tuple[float, ...], ...]) -> Tensor:
+    """Return the transform of a patch, written as a vector, from that of one side of it."""
+    side = torch.tensor(matrix)
+    return cast("Tensor", torch.kron(side, side))
