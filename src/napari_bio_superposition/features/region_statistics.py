@@ -222,15 +222,14 @@ def column_auroc(first: FloatArray, second: FloatArray) -> FloatColumn:
     columns, in which the lowest bit of each number says where it comes from. Only zeros count as
     ties; equal numbers above 0 do not occur in practice.
     """
-    bits = np.concatenate([first, second]).T.copy().view(np.int32)
+    bits = (np.concatenate([first, second]).T + np.float32(0)).view(np.int32)  # makes -0.0 a 0.0
     bits &= np.int32(~1)
     bits[:, : len(first)] |= np.int32(1)
     n_zeros = [(part <= 0).sum(axis=0, dtype=np.int64) for part in (first, second)]
     bits.sort(axis=1)
-    is_first = (bits & np.int32(1)).astype(bool)
-    ranks = np.arange(1, bits.shape[1] + 1, dtype=np.float32)
-    sums = is_first.astype(np.float32) @ ranks.astype(np.float32)
-    above = sums.astype(np.float64) - len(first) * (len(first) + 1) / 2
+    bits &= np.int32(1)
+    sums = bits.astype(np.float64) @ np.arange(1.0, bits.shape[1] + 1)
+    above = sums - len(first) * (len(first) + 1) / 2
     above -= n_zeros[0] * n_zeros[1] / 2  # among zeros the sort puts the first behind the second
     auroc: npt.NDArray[np.float64] = above / (len(first) * len(second))
     return auroc

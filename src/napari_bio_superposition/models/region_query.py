@@ -65,7 +65,7 @@ def _check_rows(model: FeatureModel, tokens: TokenCache, rows: IntArray) -> None
             f"{model.card.width}. Encode the image again with this model."
         )
     n_tokens = tokens.norms.size
-    if len(rows) and not (0 <= rows.min() and rows.max() < n_tokens):
+    if len(rows) and (rows.min() < 0 or rows.max() >= n_tokens):
         raise ModelError(
             f"There is no token {int(rows.max())} among {n_tokens}. Use the patches that these "
             "tokens were made from."
