@@ -39,6 +39,14 @@ class Keys:
     GROUP_PREFIX: Final = "group_"
     """Begin of the boolean columns that say whether a patch belongs to a saved group."""
 
+    # obs: trajectory, as scanpy names it
+    PSEUDOTIME: Final = "dpt_pseudotime"
+    """Diffusion pseudotime; not finite where the root cannot be reached. Of a pair of groups:
+    ``dpt_pseudotime_GROUP``, missing for all other patches."""
+    LEIDEN: Final = "leiden"
+    STAGE: Final = "stage"
+    """Early, middle or late third of pseudotime."""
+
     # obsm
     SPATIAL: Final = "spatial"
     """Centre of the patch ``(x, y)``, micrometre (pixels where the pixel size is unknown)."""
@@ -47,6 +55,7 @@ class Keys:
     PCA: Final = "X_pca"
     UMAP: Final = "X_umap"
     PHATE: Final = "X_phate"
+    DIFFMAP: Final = "X_diffmap"
 
     # var
     FIRING_RATE: Final = "firing_rate"

@@ -37,7 +37,7 @@ class EmbeddingConfig:
     """Principal components; fewer where there are fewer patches or features."""
 
     n_neighbors: Annotated[int, Range(2, 500)] = 15
-    """Neighbours in the graph of UMAP; fewer where there are fewer patches."""
+    """Neighbours in the graph of patches; fewer where there are fewer patches."""
 
     metric: Literal["euclidean", "cosine"] = "euclidean"
     """Distance in the graph of UMAP."""
@@ -71,7 +71,7 @@ class EmbeddingConfig:
 
 PRESETS: Final = {
     "default": EmbeddingConfig(),
-    "published": EmbeddingConfig(
+    "paper": EmbeddingConfig(
         log="plain",
         n_pcs=100,
         n_neighbors=15,
@@ -83,7 +83,8 @@ PRESETS: Final = {
         phate_t=20,
     ),
 }
-"""Sections 13 and 14 of the method specification, values of the published scripts."""
+"""``default`` is corrected; ``paper`` has the values of the published scripts, with a logarithm that
+does nothing (sections 13 and 14 of the method specification)."""
 
 
 def choose_preset(name: str) -> EmbeddingConfig:

@@ -74,7 +74,13 @@ def normalized_rows(adata: AnnData, config: EmbeddingConfig) -> FloatArray:
 
 
 def alive_features(adata: AnnData, config: EmbeddingConfig) -> BoolArray:
-    """Return which SAE features fire often enough, ``(n_features,)``."""
+    """Return which SAE features fire often enough, ``(n_features,)``.
+
+    A table that was not made here knows no firing rates; there, a column is alive where any value
+    is not zero.
+    """
+    if Keys.FIRING_RATE not in adata.var:
+        return np.asarray((adata.X != 0).sum(axis=0) > 0).ravel()
     return np.asarray(adata.var[Keys.FIRING_RATE] >= config.min_firing_rate)
 
 

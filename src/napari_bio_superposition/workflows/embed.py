@@ -1,0 +1,414 @@
+"""One job: layouts, trajectory and statistics of a table. No files, no figures."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from napari_bio_superposition.core.errors import BioSuperpositionError, TableError, list_choices
+from napari_bio_superposition.core.keys import Keys
+from napari_bio_superposition.core.progress import Job, Progress
+from napari_bio_superposition.core.types import BoolArray, IntArray
+from napari_bio_superposition.workflows.embed_config import EmbedConfig
+from napari_bio_superposition.workflows.embed_result import EmbedResult, Trajectory
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_bio_superposition.manifold.resampling import Wells
+
+Numbers = npt.NDArray[np.float64]
+_LEAST_TESTED: Final = 30
+
+
+def embed_table(adata: "AnnData", config: EmbedConfig | None = None) -> Job[EmbedResult]:
+    """Lay out the patches of a table, order them in pseudotime, and test an outcome along it.
+
+    Parameters
+    ----------
+    adata
+        A feature table, or any table with features in columns; not changed.
+    config
+        Settings; the defaults where omitted.
+
+    Returns
+    -------
+    EmbedResult
+        The embedded table, and for each group its trajectory.
+
+    Raises
+    ------
+    TableError
+        Where columns are missing that the settings name, or there are too few patches.
+    """
+    from napari_bio_superposition.manifold.embedding import embed
+
+    config = config or EmbedConfig()
+    rng = np.random.default_rng(config.seed)
+    yield Progress("Preparing the table")
+    table = _draw_patches(_as_features(adata, config), config, rng)
+    study = _describe(table, config)
+    table, study, selection = _select(table, study, config, rng)
+    plain = dataclasses.replace(config.embedding, source="features")
+    table = yield from embed(table, plain, rng=rng)
+    notices = list(study.notices)
+    trajectories: dict[str, Trajectory] = {}
+    if config.with_trajectory and not study.reason:
+        follow = _follow_all if config.scope == "all" else _follow_pairs
+        trajectories = yield from follow(table, study, config, rng)
+    elif config.with_trajectory:
+        notices.append(f"No trajectory: {study.reason}")
+    return EmbedResult(table, trajectories, study.outcome, selection, config, tuple(notices))
+
+
+@dataclass(frozen=True, eq=False)
+class _Study:
+    """What the table says about its patches, checked."""
+
+    groups: npt.NDArray[np.str_]
+    wells: npt.NDArray[np.str_]
+    plates: npt.NDArray[np.str_] | None
+    outcome: str
+    values: Numbers
+    judging: BoolArray
+    reason: str
+    """Why there can be no trajectory; empty where there can."""
+    notices: tuple[str, ...]
+
+    def tested(self, reference: str) -> list[str]:
+        """Return the groups other than the reference; the one there is where there is one only."""
+        others = [str(name) for name in np.unique(self.groups) if name != reference]
+        return others or [str(name) for name in np.unique(self.groups)]
+
+    def at(self, rows: IntArray | BoolArray) -> "_Study":
+        """Return the same of some patches."""
+        changes: dict[str, Any] = {
+            name: getattr(self, name)[rows] for name in ("groups", "wells", "values", "judging")
+        }
+        changes["plates"] = None if self.plates is None else self.plates[rows]
+        return dataclasses.replace(self, **changes)
+
+
+def _as_features(adata: "AnnData", config: EmbedConfig) -> "AnnData":
+    """Return a table whose columns are what is embedded: the CNN's own features go the same way."""
+    if config.embedding.source == "features":
+        return adata
+    from anndata import AnnData
+
+    if Keys.CNN not in adata.obsm:
+        raise TableError(
+            f"The table holds no CNN features (`obsm[{Keys.CNN!r}]`). "
+            "Embed the SAE features, or analyse the images again."
+        )
+    values = np.asarray(adata.obsm[Keys.CNN], np.float32)
+    names = [f"cnn_{place:04d}" for place in range(values.shape[1])]
+    kept = {key: adata.obsm[key] for key in (Keys.SPATIAL,) if key in adata.obsm}
+    uns = {key: adata.uns[key] for key in (Keys.PROVENANCE,) if key in adata.uns}
+    return AnnData(values, obs=adata.obs.copy(), var=pd.DataFrame(index=names), obsm=kept, uns=uns)
+
+
+def _outcome_of(adata: "AnnData", config: EmbedConfig) -> str:
+    name = config.trend.outcome
+    if not name:
+        return Keys.DEATH if Keys.DEATH in adata.obs else ""
+    if name not in adata.obs or not pd.api.types.is_numeric_dtype(adata.obs[name]):
+        numeric = adata.obs.select_dtypes("number").columns
+        raise TableError(
+            f"The outcome {name!r} is not a column of numbers in obs. "
+            f"Choose one of: {list_choices(numeric)}."
+        )
+    return name
+
+
+def _draw_patches(adata: "AnnData", config: EmbedConfig, rng: np.random.Generator) -> "AnnData":
+    most = config.max_patches_per_group
+    if most is None or adata.n_obs <= most:
+        return adata
+    outcome = _outcome_of(adata, config)
+    known = adata.obs[outcome].notna().to_numpy() if outcome else np.ones(adata.n_obs, bool)
+    groups = _column(adata, config.group_by)
+    kept = []
+    for name in np.unique(groups):
+        rows = rng.permutation(np.flatnonzero(groups == name))
+        kept.append(rows[np.argsort(~known[rows], kind="stable")][:most])
+    return adata[np.sort(np.concatenate(kept))].copy()
+
+
+def _column(adata: "AnnData", name: str) -> npt.NDArray[np.str_]:
+    if name not in adata.obs:
+        return np.full(adata.n_obs, "all")
+    return adata.obs[name].astype(str).to_numpy(dtype=str)
+
+
+def _describe(adata: "AnnData", config: EmbedConfig) -> _Study:
+    notices = []
+    outcome = _outcome_of(adata, config)
+    values = np.full(adata.n_obs, np.nan)
+    if outcome:
+        values = adata.obs[outcome].to_numpy(np.float64)
+    if config.with_trajectory and not np.isfinite(values).any():
+        notices.append(
+            f"No statistics along pseudotime: the table has no {outcome or Keys.DEATH!r} of any "
+            "patch. Name another column as the outcome."
+        )
+    if config.unit in adata.obs:
+        wells = _column(adata, config.unit)
+    else:
+        wells = adata.obs_names.to_numpy(dtype=str)
+        notices.append(
+            f"The table has no column {config.unit!r}: patches are taken as independent, and all "
+            "intervals and p-values are too optimistic."
+        )
+    groups = _column(adata, config.group_by)
+    return _Study(
+        groups=groups,
+        wells=wells,
+        plates=_column(adata, config.block) if config.block in adata.obs else None,
+        outcome=outcome,
+        values=values,
+        judging=np.ones(adata.n_obs, bool),
+        reason=_why_not(adata, groups, config),
+        notices=tuple(notices),
+    )
+
+
+def _why_not(adata: "AnnData", groups: npt.NDArray[np.str_], config: EmbedConfig) -> str:
+    if config.trajectory.root:
+        if config.trajectory.root in adata.obs_names:
+            return ""
+        raise TableError(
+            f"The root {config.trajectory.root!r} is not among the {adata.n_obs} patches. "
+            f"Give the name of a row, for instance {adata.obs_names[0]!r}."
+        )
+    if (groups == config.reference).any():
+        return ""
+    found = list_choices(np.unique(groups)[:12]) if config.group_by in adata.obs else "no column"
+    return (
+        f"no patch of {config.group_by!r} is {config.reference!r}; there is {found}. "
+        "Name the reference, or the root patch."
+    )
+
+
+def _select(
+    table: "AnnData", study: _Study, config: EmbedConfig, rng: np.random.Generator
+) -> tuple["AnnData", _Study, dict[str, Any]]:
+    """Keep the features that half of the wells choose; the other half judges."""
+    if config.n_selected is None:
+        return table, study, {}
+    from napari_bio_superposition.manifold.preprocessing import alive_features, preprocess
+    from napari_bio_superposition.manifold.selection import select_on_half
+
+    plain = dataclasses.replace(config.embedding, source="features")
+    alive = np.flatnonzero(alive_features(table, plain))
+    chosen = select_on_half(
+        preprocess(table, plain),
+        study.groups,
+        study.wells,
+        n_features=config.n_selected,
+        rng=rng,
+    )
+    described = {
+        "n_features": len(chosen.features),
+        "wells_that_chose": list(chosen.wells[0]),
+        "wells_that_judge": list(chosen.wells[1]),
+    }
+    kept = table[:, np.sort(alive[chosen.features])].copy()
+    return kept, dataclasses.replace(study, judging=~chosen.choosing), described
+
+
+def _follow_all(
+    table: "AnnData", study: _Study, config: EmbedConfig, rng: np.random.Generator
+) -> Job[dict[str, Trajectory]]:
+    """Follow every group along one pseudotime; the table itself gets scanpy's keys."""
+    ordered = yield from _order(table, study, config)
+    for name in ("obs", "obsm", "obsp", "uns"):
+        _take_over(table, ordered, name)
+    found = {}
+    for group in study.tested(config.reference):
+        found[group] = yield from _follow(table, study, group, config, rng)
+    return found
+
+
+def _take_over(table: "AnnData", other: "AnnData", name: str) -> None:
+    ours, theirs = getattr(table, name), getattr(other, name)
+    for key in theirs:
+        ours[key] = theirs[key]
+
+
+def _order(table: "AnnData", study: _Study, config: EmbedConfig) -> Job["AnnData"]:
+    from napari_bio_superposition.manifold.trajectory import add_trajectory
+
+    return (
+        yield from add_trajectory(
+            table,
+            config.trajectory,
+            reference=study.groups == config.reference,
+            n_neighbors=config.embedding.n_neighbors,
+            seed=config.seed,
+        )
+    )
+
+
+def _follow_pairs(
+    table: "AnnData", study: _Study, config: EmbedConfig, rng: np.random.Generator
+) -> Job[dict[str, Trajectory]]:
+    """Follow each group with the reference alone; the table gets one pseudotime per pair."""
+    from napari_bio_superposition.manifold.embedding import embed
+
+    settings = dataclasses.replace(config.embedding, source="features", umap=False, phate="never")
+    found = {}
+    for group in study.tested(config.reference):
+        rows = np.flatnonzero(np.isin(study.groups, [group, config.reference]))
+        part = table[rows].copy()
+        _forget_graphs(part)
+        part = yield from embed(part, settings, rng=rng)
+        part = yield from _order(part, study.at(rows), config)
+        one = yield from _follow(part, study.at(rows), group, config, rng)
+        time = np.full(table.n_obs, np.nan)
+        time[rows] = part.obs[Keys.PSEUDOTIME]
+        table.obs[f"{Keys.PSEUDOTIME}_{group}"] = time
+        found[group] = _at_rows_of_table(one, rows)
+    return found
+
+
+def _forget_graphs(part: "AnnData") -> None:
+    """Drop what belongs to the graph of the whole table."""
+    for key in list(part.obsp):
+        del part.obsp[key]
+    for key in [key for key in part.uns if "neighbors" in key]:
+        del part.uns[key]
+
+
+def _at_rows_of_table(one: Trajectory, rows: IntArray) -> Trajectory:
+    dynamics = one.dynamics
+    if dynamics is not None:
+        bins = tuple(rows[bin_rows] for bin_rows in dynamics.bins)
+        dynamics = dataclasses.replace(dynamics, bins=bins)
+    return dataclasses.replace(one, rows=rows[one.rows], dynamics=dynamics)
+
+
+def _follow(
+    table: "AnnData", study: _Study, group: str, config: EmbedConfig, rng: np.random.Generator
+) -> Job[Trajectory]:
+    from napari_bio_superposition.manifold.robustness import sweep
+    from napari_bio_superposition.manifold.trajectory import read_paga
+
+    time = table.obs[Keys.PSEUDOTIME].to_numpy(np.float64)
+    own = (study.groups == group) & study.judging
+    rows = np.flatnonzero(own & np.isfinite(time))
+    warnings = _unreached(own, time)
+    tests = yield from _test(time[rows], study.at(rows), config, rng)
+    roots = yield from _perturb(table, study, rows, config, rng)
+    grid = None
+    if config.trend.robustness and tests.correlation:
+        grid = yield from sweep(
+            table,
+            study.values,
+            own,
+            config.trajectory,
+            grid=(config.trend.grid_neighbors, config.trend.grid_pcs),
+            reference=study.groups == config.reference,
+            seed=config.seed,
+        )
+    dynamics = yield from _follow_features(table, time, own, config)
+    return Trajectory(
+        group=group,
+        rows=rows,
+        pseudotime=time[rows],
+        outcome=study.values[rows],
+        wells=study.wells[rows],
+        root=str(table.obs_names[int(table.uns["iroot"])]),
+        paga=read_paga(table, group=config.group_by, threshold=config.trajectory.paga_threshold),
+        correlation=tests.correlation,
+        curve=tests.curve,
+        stages=tests.stages,
+        root_spearman=roots,
+        grid=grid,
+        dynamics=dynamics,
+        warnings=(*warnings, *tests.warnings),
+    )
+
+
+def _unreached(own: BoolArray, time: Numbers) -> list[str]:
+    missing = int((own & ~np.isfinite(time)).sum())
+    if not missing:
+        return []
+    return [
+        f"{missing} of {int(own.sum())} patches cannot be reached from the root: the graph is in "
+        "pieces. Raise n_neighbors."
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Tests:
+    correlation: dict[str, Any]
+    curve: Any
+    stages: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+def _test(
+    time: Numbers, study: _Study, config: EmbedConfig, rng: np.random.Generator
+) -> Job[_Tests]:
+    """Test the outcome along pseudotime, where enough patches have both."""
+    from napari_bio_superposition.manifold.curves import fit_curve
+    from napari_bio_superposition.manifold.resampling import Wells
+    from napari_bio_superposition.manifold.stages import CUTS, compare_stages
+    from napari_bio_superposition.manifold.statistics import correlate, warn_of_few
+
+    known = np.isfinite(study.values)
+    if known.sum() < _LEAST_TESTED or np.ptp(time[known]) == 0:
+        reason = f"Only {int(known.sum())} patches have pseudotime and outcome: nothing is tested."
+        return _Tests({}, None, {}, (reason,) if study.outcome else ())
+    study, x, y = study.at(known), time[known], study.values[known]
+    wells: Wells = Wells(study.wells, study.plates)
+    trend = config.trend
+    correlation = yield from correlate(
+        x,
+        y,
+        study.wells,
+        study.plates,
+        draws=(trend.n_bootstraps, trend.n_permutations),
+        rng=rng,
+    )
+    curve = yield from fit_curve(
+        x, y, wells, n_splines=trend.n_splines, n_draws=trend.n_curves, rng=rng
+    )
+    stages = {}
+    for cut in CUTS:
+        stages[str(cut)] = yield from compare_stages(x, y, wells, trend, cut=cut, rng=rng)
+    return _Tests(correlation, curve, stages, tuple(warn_of_few(wells)))
+
+
+def _perturb(
+    table: "AnnData", study: _Study, rows: IntArray, config: EmbedConfig, rng: np.random.Generator
+) -> Job[Numbers]:
+    """Return the rank correlation of the tested patches from each of the other roots."""
+    from napari_bio_superposition.manifold.statistics import spearman
+    from napari_bio_superposition.manifold.trajectory import perturb_root
+
+    if not np.isfinite(study.values[rows]).any():
+        return np.empty(0)
+    reference = study.groups == config.reference
+    found = yield from perturb_root(table, config.trajectory, reference=reference, rng=rng)
+    values = []
+    for time in found.pseudotime:
+        known = rows[np.isfinite(time[rows]) & np.isfinite(study.values[rows])]
+        values.append(spearman(time[known], study.values[known]) if len(known) > 2 else np.nan)
+    return np.array(values, np.float64)
+
+
+def _follow_features(
+    table: "AnnData", time: Numbers, own: BoolArray, config: EmbedConfig
+) -> Job[Any]:
+    from napari_bio_superposition.manifold.dynamics import follow_features
+
+    try:
+        return (
+            yield from follow_features(table, time, config.dynamics, rows=own, seed=config.seed)
+        )
+    except BioSuperpositionError:  # too few patches of this group: the rest still holds
+        return None
