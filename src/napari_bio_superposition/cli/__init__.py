@@ -13,6 +13,8 @@ COMMANDS = {
     "simulate": "write a simulated study: images, masks, cell states, RNA counts",
     "segment": "find nuclei in images",
     "analyze": "nuclei, cell death, patches and SAE features of images, as one AnnData table",
+    "rna": "scRNA-seq counts to a table that can be coupled: quality, latent space, clusters",
+    "train-encoder": "train an encoder on your own images, and measure it on held-out wells",
     "couple": "couple patches with RNA cells by Gromov-Wasserstein, and say how far to trust it",
     "info": "versions, devices and models on this computer; or what an image or result holds",
 }

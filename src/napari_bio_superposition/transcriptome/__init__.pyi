@@ -1,0 +1,10 @@
+from .clusters import choose_lineages as choose_lineages
+from .clusters import cluster_cells as cluster_cells
+from .config import ClusterConfig as ClusterConfig
+from .config import LatentConfig as LatentConfig
+from .config import RnaQualityConfig as RnaQualityConfig
+from .latent import add_latent as add_latent
+from .quality import filter_cells as filter_cells
+from .quality import judge_cells as judge_cells
+from .reading import read_counts as read_counts
+from .reading import read_samples as read_samples
