@@ -15,7 +15,10 @@ COMMANDS = {
     "analyze": "nuclei, cell death, patches and SAE features of images, as one AnnData table",
     "rna": "scRNA-seq counts to a table that can be coupled: quality, latent space, clusters",
     "train-encoder": "train an encoder on your own images, and measure it on held-out wells",
+    "embed": "lay out patches, order them in pseudotime, test an outcome along it",
     "couple": "couple patches with RNA cells by Gromov-Wasserstein, and say how far to trust it",
+    "batch": "folders, plates, clusters: plan, run and collect; whatever happens, it goes on",
+    "rerun": "do a batch run again from its folder and say whether the results are the same",
     "info": "versions, devices and models on this computer; or what an image or result holds",
 }
 """Command to summary; each lives in the module of its name and is imported when it is called."""

@@ -52,7 +52,11 @@ Common = Annotated[CommonOptions, tyro.conf.arg(name="")]
 
 
 def parse_command(
-    command_type: type[Command], settings_type: type[Any], name: str, argv: Sequence[str]
+    command_type: type[Command],
+    settings_type: type[Any],
+    name: str,
+    argv: Sequence[str],
+    base: Any = None,
 ) -> Command:
     """Build a command from its flags.
 
@@ -66,6 +70,8 @@ def parse_command(
         The command's name, for messages.
     argv
         The words behind the command's name.
+    base
+        Settings below file and flags, for instance a preset; the type's defaults where omitted.
 
     Raises
     ------
@@ -74,8 +80,11 @@ def parse_command(
     SystemExit
         With code 0 after ``--help``.
     """
-    path = _find_config_file(argv)
-    settings = settings_type() if path is None else read_config(path, settings_type)
+    config_file = find_option(argv, "--config")
+    path = None if config_file is None else Path(config_file)
+    settings = settings_type() if base is None else base
+    if path is not None:
+        settings = read_config(path, settings_type, base=base)
     required = {
         field.name: tyro.MISSING
         for field in dataclasses.fields(command_type)  # type: ignore[arg-type]
@@ -100,12 +109,13 @@ def parse_command(
         raise ConfigError(_one_line(complaint.getvalue(), name)) from None
 
 
-def _find_config_file(argv: Sequence[str]) -> Path | None:
+def find_option(argv: Sequence[str], flag: str) -> str | None:
+    """Return the value of a flag that decides how the others are read; None where it is absent."""
     for position, word in enumerate(argv):
-        if word == "--config" and position + 1 < len(argv):
-            return Path(argv[position + 1])
-        if word.startswith("--config="):
-            return Path(word.removeprefix("--config="))
+        if word == flag and position + 1 < len(argv):
+            return argv[position + 1]
+        if word.startswith(f"{flag}="):
+            return word.removeprefix(f"{flag}=")
     return None
 
 

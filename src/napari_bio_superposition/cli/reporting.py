@@ -80,6 +80,9 @@ class Reporter:
                 dynamic_ncols=True,
             )
         self._bar.total = progress.total
+        if progress.values:
+            shown = (f"{name} {value:.3g}" for name, value in progress.values.items())
+            self._bar.set_postfix_str(", ".join(shown), refresh=False)
         self._bar.update(progress.done - self._bar.n)
 
     def _close_bar(self) -> None:

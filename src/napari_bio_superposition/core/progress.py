@@ -1,7 +1,7 @@
 """Long work as a generator: what a job reports, and how one is run. No Qt, no threads."""
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -21,6 +21,8 @@ class Progress:
         What is counted, in the plural: ``"tiles"``, ``"patches"``, ``"images"``.
     notice
         Something the user should know now, for instance that the batch was halved.
+    values
+        Figures worth a curve, by name: the loss of a step, the accuracy of a probe.
     """
 
     step: str
@@ -28,6 +30,7 @@ class Progress:
     total: int | None = None
     unit: str = ""
     notice: str = ""
+    values: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def fraction(self) -> float | None:

@@ -158,6 +158,25 @@ class PatchStore:
         return cls(folder, pixels, obs, info)
 
 
+@dataclass(frozen=True, eq=False)
+class PatchRows:
+    """Some rows of a store as if they were all, read when they are asked for."""
+
+    pixels: npt.NDArray[np.float16]
+    rows: IntArray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(n, channel, side, side)``."""
+        return (len(self.rows), *self.pixels.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> npt.NDArray[np.float16]:
+        return self.pixels[self.rows[index]]
+
+
 def _read_obs(path: Path) -> pd.DataFrame:
     obs = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=0)
     return obs.astype(dict.fromkeys(_PLACES, np.int64))[list(OBS_COLUMNS)]

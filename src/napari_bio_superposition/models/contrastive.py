@@ -52,6 +52,15 @@ class KeyQueue:
         self.keys = torch.cat([self.keys, keys.detach().half()])[surplus:]
         self.labels = torch.cat([self.labels, labels])[surplus:]
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what `load_state_dict` restores."""
+        return {"keys": self.keys, "labels": self.labels}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore keys and labels, on the device that the queue is on."""
+        self.keys = state["keys"].to(self.keys)
+        self.labels = state["labels"].to(self.labels)
+
     def pool(self, keys: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the given keys with those of the queue behind them, and all labels."""
         return torch.cat([keys, self.keys.to(keys.dtype)]), torch.cat([labels, self.labels])
@@ -67,19 +76,25 @@ def follow(key_network: nn.Module, query_network: nn.Module, *, momentum: float 
 
 def rotate_randomly(patches: Tensor, *, rng: torch.Generator) -> Tensor:
     """Rotate each square patch ``(n, channel, side, side)`` by a random multiple of 90 degrees."""
-    turns = torch.randint(4, (len(patches),), generator=rng).tolist()
-    return torch.stack(
-        [torch.rot90(patch, turn, (1, 2)) for patch, turn in zip(patches, turns, strict=True)]
-    )
+    return rotate(patches, torch.randint(4, (len(patches),), generator=rng))
+
+
+def rotate(patches: Tensor, turns: Tensor) -> Tensor:
+    """Rotate each square patch ``(n, channel, side, side)`` by its number of quarter turns."""
+    rotated = torch.empty_like(patches)
+    for turn in range(4):
+        chosen = turns == turn
+        rotated[chosen] = torch.rot90(patches[chosen], turn, (2, 3))
+    return rotated
 
 
 def crop_randomly(patches: Tensor, side: int, *, rng: torch.Generator) -> Tensor:
     """Cut a random window of ``side`` pixels from each patch ``(n, channel, height, width)``."""
     free = patches.shape[-1] - side
-    corners = torch.randint(free + 1, (len(patches), 2), generator=rng).tolist()
-    return torch.stack(
-        [
-            patch[:, y : y + side, x : x + side]
-            for patch, (y, x) in zip(patches, corners, strict=True)
-        ]
-    )
+    return crop(patches, side, torch.randint(free + 1, (len(patches), 2), generator=rng))
+
+
+def crop(patches: Tensor, side: int, corners: Tensor) -> Tensor:
+    """Cut a window with its first pixel at ``corners`` (row, column) from each patch."""
+    places = zip(patches, corners.tolist(), strict=True)
+    return torch.stack([patch[:, y : y + side, x : x + side] for patch, (y, x) in places])

@@ -1,40 +1,46 @@
-"""Contrastive training of the encoder as a job, from arrays in memory. No files, no SAE."""
+"""Contrastive training of the encoder as a job, resumable at each step. No files, no SAE."""
 
-import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_bio_superposition.core.errors import ModelError
 from napari_bio_superposition.core.progress import Job, Progress
-from napari_bio_superposition.core.types import FloatArray, IntArray
-from napari_bio_superposition.models.contrastive import (
-    KeyQueue,
-    crop_randomly,
-    follow,
-    rotate_randomly,
-    supervised_contrastive_loss,
-)
+from napari_bio_superposition.core.types import IntArray
+from napari_bio_superposition.models.compute import Compute, SingleDevice
+from napari_bio_superposition.models.contrastive import crop, rotate
 from napari_bio_superposition.models.encoder import (
     ContrastiveNetwork,
     EncoderConfig,
     centre_activations,
     create_network,
-    normalize_weights,
     use_channels_last,
 )
+from napari_bio_superposition.models.encoder_trainer import EncoderTrainer
 from napari_bio_superposition.models.normalize import normalize_instances
-from napari_bio_superposition.models.optimization import (
-    finite_loss,
-    set_learning_rate,
-    torch_generator,
-    warmup_cosine,
-)
+from napari_bio_superposition.models.optimization import warmup_cosine
+from napari_bio_superposition.models.sampling import plan_batches
 from napari_bio_superposition.models.training_config import ContrastiveConfig
+
+_PATCHES_TO_CENTRE = 48
+_START, _BATCHES, _VIEWS = range(3)
+"""What randomness is for; each has a stream of its own."""
+
+
+class Pixels(Protocol):
+    """Patches in memory or on disk: an array, a memory map."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(n, channel, side, side)``."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +52,7 @@ class TrainedEncoder:
 
 
 def train_encoder(
-    pixels: FloatArray,
+    pixels: Pixels,
     classes: IntArray,
     shape: EncoderConfig,
     config: ContrastiveConfig,
@@ -59,9 +65,10 @@ def train_encoder(
     Parameters
     ----------
     pixels
-        Training patches ``(n, channel, side, side)`` float32 in ``[0, 1]``; may be memory-mapped.
+        Training patches ``(n, channel, side, side)`` in ``[0, 1]``; may be memory-mapped.
     classes
-        Class of each patch, ``(n,)`` integers.
+        Class of each patch, ``(n,)`` integers, or ``(n, 3)``: class, line and plate, over which
+        batches are balanced.
     shape
         Shape of the encoder.
     config
@@ -76,119 +83,197 @@ def train_encoder(
     ModelError
         Where a batch cannot be filled, or the loss diverges.
     """
-    chance = torch_generator(rng)
-    network = create_network(shape, rng=chance).to(device)
-    use_channels_last(network)
-    network.pooled_l2, network.centre_pooled = config.pooled_l2, config.centre_pooled
-    if config.centre_first:
-        some = rng.choice(len(pixels), min(len(pixels), 48), replace=False)
-        centre_activations(network.encoder, _view(pixels[some], config, chance, device))
-    trainer = _Trainer(network, config)
-    n_per_epoch = len(balanced_batches(classes, config.batch_size, rng=rng))
-    n_steps = config.n_epochs * n_per_epoch
-    losses: list[float] = []
-    for epoch in range(config.n_epochs):
-        for batch in balanced_batches(classes, config.batch_size, rng=rng):
-            n_warmup = config.warmup_epochs * n_per_epoch
-            rate = warmup_cosine(len(losses), n_steps, n_warmup=n_warmup)
-            view1, view2 = (_view(pixels[batch], config, chance, device) for _ in range(2))
-            labels = torch.from_numpy(classes[batch]).to(device)
-            losses.append(trainer.step(view1, view2, labels, config.learning_rate * rate))
-            step = f"Training the encoder, epoch {epoch + 1} of {config.n_epochs}"
-            yield Progress(step, len(losses), n_steps, "steps", f"loss {losses[-1]:.3f}")
-    return TrainedEncoder(network.requires_grad_(False).eval(), np.array(losses))
+    compute = SingleDevice(device)
+    training = EncoderTraining(pixels, classes, shape, config, rng=rng, compute=compute)
+    while not training.finished:
+        yield from training.run_epoch()
+    return training.result()
 
 
-class _Trainer:
-    """Query and key networks, queue and optimiser: the state that one step changes."""
+class EncoderTraining:
+    """A training that can be looked at, saved and gone on with between any two steps.
 
-    def __init__(self, network: ContrastiveNetwork, config: ContrastiveConfig) -> None:
-        self.config = config
-        self.query = network
-        self.key = copy.deepcopy(network).requires_grad_(False)
-        device = next(network.parameters()).device
-        self.queue = KeyQueue(config.queue_size, network.encoder.config.width, device=device)
-        self.optimizer = _create_optimizer(network, config)
+    What a step draws follows from its number and from one number drawn from *rng* at the start;
+    so the state of all random numbers is these two, and a resumed training draws what the
+    uninterrupted one would have drawn, on any number of devices.
 
-    def step(self, view1: Tensor, view2: Tensor, labels: Tensor, rate: float) -> float:
-        """Take one step on two normalised views of a batch; return the loss before it."""
-        set_learning_rate(self.optimizer, rate)
-        with torch.no_grad():
-            keys = self.key(view2)
-        pool, pool_labels = self.queue.pool(keys, labels)
-        loss = supervised_contrastive_loss(
-            self.query(view1), pool, labels, pool_labels, temperature=self.config.temperature
-        )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.query.parameters(), self.config.gradient_norm)
-        self.optimizer.step()
-        self.queue.push(keys, labels)
-        normalize_weights(self.query)
-        follow(self.key, self.query, momentum=self.config.key_momentum)
-        return finite_loss(loss)
+    Parameters
+    ----------
+    pixels, classes, shape, config, rng
+        See `train_encoder`.
+    compute
+        Where to train; launched already.
+    """
+
+    def __init__(
+        self,
+        pixels: Pixels,
+        classes: IntArray,
+        shape: EncoderConfig,
+        config: ContrastiveConfig,
+        *,
+        rng: np.random.Generator,
+        compute: Compute,
+    ) -> None:
+        self.pixels, self.config, self.compute = pixels, config, compute
+        levels = classes.reshape(len(classes), -1)
+        self.supervised = uses_classes(levels[:, 0], config)
+        self._classes = np.asarray(levels[:, 0], dtype=np.int64)
+        self._plan = plan_batches(levels, config.batch_size, epoch_end=config.epoch_end)
+        _check_share(config.batch_size, compute.world_size)
+        self._entropy = int(rng.integers(2**63))
+        self.losses: list[float] = []
+        self._batches: IntArray | None = None
+        self.trainer = EncoderTrainer(self._create_network(shape), config, compute)
+
+    @property
+    def n_per_epoch(self) -> int:
+        """Steps of an epoch."""
+        return self._plan.n_steps
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the whole training."""
+        return self.config.n_epochs * self.n_per_epoch
+
+    @property
+    def step(self) -> int:
+        """Steps taken."""
+        return len(self.losses)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are complete."""
+        return self.step // self.n_per_epoch
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are taken."""
+        return self.step >= self.n_steps
+
+    def learning_rate(self, step: int) -> float:
+        """Return the encoder's learning rate at a step."""
+        n_warmup = self.config.warmup_epochs * self.n_per_epoch
+        return self.config.learning_rate * warmup_cosine(step, self.n_steps, n_warmup=n_warmup)
+
+    def run_epoch(self) -> Job[None]:
+        """Take the remaining steps of the current epoch; each is a `Progress`."""
+        epoch = self.epoch
+        self._batches = self._plan.draw(rng=self._chance(_BATCHES, epoch))
+        while self.epoch == epoch and not self.finished:
+            rows = self._batches[self.step % self.n_per_epoch]
+            self.losses.append(self._take_step(rows))
+            step = f"Training the encoder, epoch {epoch + 1} of {self.config.n_epochs}"
+            loss = {"loss": self.losses[-1]}
+            yield Progress(step, self.step, self.n_steps, "steps", values=loss)
+
+    def result(self) -> TrainedEncoder:
+        """Return the network for evaluation; training does not go on after this."""
+        network = self.trainer.query
+        return TrainedEncoder(network.requires_grad_(False).eval(), np.array(self.losses))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` needs to go on; save it before the next step."""
+        return {
+            "trainer": self.trainer.state_dict(),
+            "entropy": self._entropy,
+            "losses": torch.tensor(self.losses, dtype=torch.float64),
+            "n_steps": self.n_steps,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was called.
+
+        Raises
+        ------
+        ModelError
+            Where the state is that of another training.
+        """
+        if state.get("n_steps") != self.n_steps:
+            raise ModelError(
+                f"The saved training has {state.get('n_steps')} steps, this one {self.n_steps}: "
+                "its patches or settings differ. Go on with the same, or begin anew."
+            )
+        self.trainer.load_state_dict(state["trainer"])
+        self._entropy = int(state["entropy"])
+        self.losses = state["losses"].tolist()
+
+    def _take_step(self, rows: IntArray) -> float:
+        """Read this process's share of a batch, make two views, and learn from them."""
+        step, size = self.step, len(rows)
+        share = np.arange(self.compute.rank, size, self.compute.world_size)
+        labels = self._classes[rows] if self.supervised else step * size + np.arange(size)
+        chance = self._torch_chance(_VIEWS, step)
+        patches = self._read(rows[share])
+        view1, view2 = (self._view(patches, size, chance, share) for _ in range(2))
+        own = torch.from_numpy(labels[share]).to(self.compute.device)
+        return self.trainer.step(view1, view2, own, self.learning_rate(step))
+
+    def _read(self, rows: IntArray) -> Tensor:
+        order = np.argsort(rows)  # a disk is read in one direction
+        batch = np.empty((len(rows), *self.pixels.shape[1:]), np.float32)
+        batch[order] = self.pixels[rows[order]]
+        return torch.from_numpy(batch)
+
+    def _view(self, patches: Tensor, size: int, chance: torch.Generator, share: IntArray) -> Tensor:
+        """Return a normalised view of this process's patches: a window, rotated.
+
+        Chance is drawn for the whole batch, so that it does not depend on the number of processes.
+        """
+        side = self.config.crop_px or patches.shape[-1]
+        if side < patches.shape[-1]:
+            free = patches.shape[-1] - side
+            corners = torch.randint(free + 1, (size, 2), generator=chance)[share]
+            patches = crop(patches, side, corners)
+        turns = torch.randint(4, (size,), generator=chance)[share]
+        rotated = rotate(patches, turns).to(self.compute.device)
+        settings = self.config.normalization
+        normal = normalize_instances(rotated, mode=settings.mode, std_floor=settings.std_floor)
+        return normal.contiguous(memory_format=torch.channels_last)
+
+    def _create_network(self, shape: EncoderConfig) -> ContrastiveNetwork:
+        network = create_network(shape, rng=self._torch_chance(_START, 0))
+        network = network.to(self.compute.device)
+        use_channels_last(network)
+        network.pooled_l2 = self.config.pooled_l2
+        network.centre_pooled = self.config.centre_pooled
+        if self.config.centre_first:
+            n_some = min(len(self.pixels), _PATCHES_TO_CENTRE)
+            some = self._chance(_START, 1).choice(len(self.pixels), n_some, replace=False)
+            patches = self._read(some)
+            chance = self._torch_chance(_START, 2)
+            view = self._view(patches, n_some, chance, np.arange(n_some))
+            centre_activations(network.encoder, view)
+        return network
+
+    def _chance(self, purpose: int, number: int) -> np.random.Generator:
+        return np.random.default_rng([self._entropy, purpose, number])
+
+    def _torch_chance(self, purpose: int, number: int) -> torch.Generator:
+        seed = np.random.SeedSequence([self._entropy, purpose, number]).generate_state(1, np.uint64)
+        return torch.Generator().manual_seed(int(seed[0] >> np.uint64(1)))
 
 
-def _create_optimizer(
-    network: ContrastiveNetwork, config: ContrastiveConfig
-) -> torch.optim.Optimizer:
-    groups: list[dict[str, Any]] = [
-        {"params": network.encoder.parameters(), "relative_rate": 1.0},
-        {"params": network.projector.parameters(), "relative_rate": config.projector_rate},
-    ]
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
-    return torch.optim.SGD(
-        groups,
-        lr=config.learning_rate,
-        momentum=config.sgd_momentum,
-        nesterov=config.sgd_momentum > 0,
-        weight_decay=config.weight_decay,
-    )
-
-
-def balanced_batches(
-    classes: IntArray, batch_size: int, *, rng: np.random.Generator
-) -> list[IntArray]:
-    """Return the rows of each batch of one epoch: equal numbers of each class, none twice.
-
-    The epoch ends when a class has no full quota left (method specification, section 4); what
-    remains of ``batch_size`` after equal shares goes to the first classes.
+def uses_classes(classes: IntArray, config: ContrastiveConfig) -> bool:
+    """Return whether patches of one class count as alike, or only two views of the same patch.
 
     Raises
     ------
     ModelError
-        Where not even one batch can be filled.
+        Where classes are wanted and there are none to tell apart.
     """
-    names = np.unique(classes)
-    share, rest = divmod(batch_size, len(names))
-    quotas = [share + (index < rest) for index in range(len(names))]
-    rows = [rng.permutation(np.flatnonzero(classes == name)) for name in names]
-    n_batches = min(len(own) // max(1, quota) for own, quota in zip(rows, quotas, strict=True))
-    if share == 0 or n_batches == 0:
-        smallest = min(len(own) for own in rows)
+    n_classes = len(np.unique(classes))
+    if config.supervision == "classes" and n_classes < 2:
         raise ModelError(
-            f"A batch of {batch_size} patches cannot be filled from {len(names)} classes of "
-            f"which the smallest has {smallest}. Choose a batch size from {len(names)} to "
-            f"{smallest * len(names)}."
+            "Training by classes needs two of them, and all patches have the same. Choose another "
+            "class column, or train without classes (supervision none)."
         )
-    parts = [
-        own[: n_batches * quota].reshape(n_batches, quota)
-        for own, quota in zip(rows, quotas, strict=True)
-    ]
-    return list(np.concatenate(parts, axis=1))
+    return config.supervision != "none" and n_classes > 1
 
 
-def _view(
-    pixels: FloatArray, config: ContrastiveConfig, chance: torch.Generator, device: str
-) -> Tensor:
-    """Return one augmented, normalised view of a batch: a window, rotated."""
-    patches = torch.from_numpy(np.ascontiguousarray(pixels))
-    if config.crop_px is not None and config.crop_px < patches.shape[-1]:
-        patches = crop_randomly(patches, config.crop_px, rng=chance)
-    rotated = rotate_randomly(patches, rng=chance).to(device)
-    normalization = config.normalization
-    normalized = normalize_instances(
-        rotated, mode=normalization.mode, std_floor=normalization.std_floor
-    )
-    return normalized.contiguous(memory_format=torch.channels_last)
+def _check_share(batch_size: int, world_size: int) -> None:
+    if batch_size % world_size:
+        raise ModelError(
+            f"A batch of {batch_size} patches cannot be shared by {world_size} devices equally. "
+            f"Choose a multiple of {world_size}."
+        )

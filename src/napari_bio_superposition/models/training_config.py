@@ -1,10 +1,10 @@
-"""Settings of encoder and SAE training. No torch, no loops: forms and flags are made from this."""
+"""Settings of encoder training. No torch, no loops: forms and flags are made from this."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from napari_bio_superposition.core.config import Range, check_fields
-from napari_bio_superposition.models.card import Centring, InstanceNormalization, Tap
+from napari_bio_superposition.models.card import InstanceNormalization
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,12 @@ class ContrastiveConfig:
     """Share of itself that the key encoder keeps per step."""
     queue_size: Annotated[int, Range(0, 10_000_000, unit="keys")] = 65_536
     """Labelled keys of earlier steps in the loss."""
+    supervision: Literal["auto", "classes", "none"] = "auto"
+    """What counts as alike: patches of one class, as published, or only two views of the same
+    patch (MoCo). auto takes the classes where there are at least two."""
+    epoch_end: Literal["first_exhausted", "all_seen"] = "first_exhausted"
+    """An epoch ends when the first plate of a line of a class has no patch left, as published, or
+    when as many patches were drawn as there are; small plates are then drawn from again."""
     centre_first: bool = False
     """Set the first biases so that no channel has a mean over training patches. Otherwise all
     patches start with nearly the same features, and a short training does not leave that."""
@@ -65,42 +71,21 @@ class ContrastiveConfig:
         check_fields(self)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SaeConfig:
-    """Training of a gated SAE with tied weights (method specification, 7)."""
-
-    n_latents: Annotated[int, Range(1, 1_000_000)] = 8192
-    """Size of the dictionary."""
-    sparsity: Annotated[float, Range(0, 1e6)] = 0.1
-    """Coefficient of the sparsity term, per token (with `sparsity_reduction` sum)."""
-    sparsity_reduction: Literal["sum", "mean"] = "sum"
-    """Sum over features, or the published mean, which divides the coefficient by `n_latents`."""
-    second_bias: bool = False
-    """Add the decoder's bias twice in the auxiliary loss, as published."""
-    n_auxiliary: Annotated[int, Range(1, 100_000)] = 32
-    """Closed latents per token that shall explain the residual."""
-    auxiliary_weight: Annotated[float, Range(0, 1000)] = 1 / 32
-    """Weight of the auxiliary loss."""
-    tap: Tap = "stage5_out"
-    """Layer whose feature map gives the tokens."""
-    centring: Centring = "dataset"
-    """What is subtracted from the tokens; `dataset` is the mean over the training patches."""
-    tokens_per_patch: Annotated[int, Range(1, 1_000_000)] = 512
-    """Tokens drawn from each patch."""
-    n_epochs: Annotated[int, Range(1, 100_000)] = 8
-    """Passes over these tokens."""
-    batch_tokens: Annotated[int, Range(1, 10_000_000, unit="tokens")] = 65_536
-    """Tokens per step, mixed over all patches."""
-    learning_rate: Annotated[float, Range(1e-8, 1)] = 3e-4
-    """Highest learning rate of AdamW; warm-up over a tenth of the steps, then cosine to 0."""
-    weight_decay: Annotated[float, Range(0, 1)] = 1e-4
-    """Decay of AdamW."""
-    gradient_norm: Annotated[float, Range(1e-6, 1e6)] = 1.0
-    """Longer gradients are shortened to this."""
-    warmup_steps: Annotated[int, Range(0, 10_000_000)] = 100
-    """Steps before the sparsity term starts."""
-    ramp: Annotated[float, Range(0, 1)] = 0.1
-    """Share of all steps over which the sparsity term then rises."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
+CONTRASTIVE_PRESETS: Final = {
+    "paper": ContrastiveConfig(),
+    "small": ContrastiveConfig(  # decision 0008: minutes on a processor, without collapse
+        n_epochs=8,
+        batch_size=20,
+        warmup_epochs=0,
+        optimizer="adamw",
+        learning_rate=4e-4,
+        projector_rate=10.0,
+        temperature=0.2,
+        key_momentum=0.99,
+        queue_size=512,
+        epoch_end="all_seen",
+        centre_first=True,
+        centre_pooled=True,
+    ),
+}
+"""Ways of training by name: exactly the published one, and a short one."""

@@ -41,8 +41,8 @@ def config_from_plain(plain: dict[str, Any], config_type: type[Config]) -> Confi
         raise ConfigError(message) from error
 
 
-def read_config(path: Path, config_type: type[Config]) -> Config:
-    """Read a config from a TOML file.
+def read_config(path: Path, config_type: type[Config], base: Config | None = None) -> Config:
+    """Read a config from a TOML file; what it does not name is as in *base*, or the default.
 
     Raises
     ------
@@ -57,7 +57,19 @@ def read_config(path: Path, config_type: type[Config]) -> Config:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name} is not a TOML file: {error}. Correct that line.") from error
+    if base is not None:
+        plain = _merge(config_to_plain(base), plain)
     return config_from_plain(plain, config_type)
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Lay nested values over others."""
+    merged = dict(below)
+    for name, value in above.items():
+        known = merged.get(name)
+        both = isinstance(value, dict) and isinstance(known, dict)
+        merged[name] = _merge(known, value) if both else value
+    return merged
 
 
 def write_config(config: Any, path: Path) -> None:
