@@ -13,7 +13,9 @@ from napari_bio_superposition.features.overlays import (
     assemble_overlay,
     choose_colours,
     composite,
+    contour_lines,
     fixed_scale,
+    image_scale,
     interpolation_weights,
     render_overlay,
 )
@@ -54,10 +56,58 @@ def test_a_constant_map_stays_constant_and_the_rest_is_nan() -> None:
     assert filled[-1, -1] == 0
 
 
-def test_overlapping_patches_are_averaged() -> None:
+def test_overlapping_patches_blend_without_a_step() -> None:
+    """Tokens 1.5, 0.5 of the left patch from its edge meet 0.5, 1.5 of the right one."""
     maps = np.stack([np.full((4, 4), 1.0), np.full((4, 4), 3.0)]).astype(np.float32)
     overlay = assemble_overlay(maps, np.array([[0, 0], [0, 4]]), 8, (8, 12))
-    assert overlay[0].tolist() == [1] * 4 + [2] * 4 + [3] * 4
+    tokens = [1, 1, 1.5, 2.5, 3, 3]
+    expected = interpolation_weights(6, 12) @ np.array(tokens, np.float32)
+    np.testing.assert_allclose(overlay, np.tile(expected, (8, 1)), rtol=1e-6)
+
+
+def test_patches_off_the_grid_of_tokens_blend_alike() -> None:
+    maps = np.stack([np.full((4, 4), 1.0), np.full((4, 4), 3.0)]).astype(np.float32)
+    overlay = assemble_overlay(maps, np.array([[0, 0], [0, 5]]), 8, (8, 13))
+    assert overlay[0, :5].tolist() == [1] * 5
+    np.testing.assert_allclose(overlay[0, 5:8], [1 + 2 / 6, 2, 3 - 2 / 6], rtol=1e-6)
+    assert overlay[0, 8:].tolist() == [3] * 5
+
+
+def test_the_border_between_patches_does_not_show(rng: np.random.Generator) -> None:
+    """A smooth field cut into patches comes back as smooth as it was."""
+    y, x = np.mgrid[:32, :32]
+    field = (np.sin(y / 5) + np.cos(x / 7)).astype(np.float32)
+    maps = field.reshape(2, 16, 2, 16).transpose(0, 2, 1, 3).reshape(4, 16, 16)
+    origins = np.array([[0, 0], [0, 32], [32, 0], [32, 32]])
+    overlay = assemble_overlay(maps, origins, 32, (64, 64))
+    weights = interpolation_weights(32, 64)
+    np.testing.assert_allclose(overlay, weights @ field @ weights.T, rtol=1e-5, atol=1e-5)
+
+
+def test_a_missing_patch_does_not_darken_its_neighbours() -> None:
+    maps = np.full((3, 64, 64), 2.0, np.float32)
+    overlay = assemble_overlay(maps, CORNERS[:3], 128, (256, 256))
+    assert np.isnan(overlay[128:, 128:]).all()
+    assert overlay[127, 200] == pytest.approx(2.0)
+    assert np.nanmin(overlay) == pytest.approx(2.0)
+
+
+def test_the_scale_of_one_image_ignores_its_zeros_and_outliers() -> None:
+    overlay = np.zeros((10, 20), np.float32)
+    overlay[0] = 1.0
+    overlay[1, :] = np.nan
+    assert image_scale(overlay) == (0.0, 1.0)
+    assert image_scale(np.zeros((4, 4), np.float32)) == (0.0, 1.0)
+
+
+def test_contours_surround_what_is_active_also_at_the_edge() -> None:
+    overlay = np.full((12, 12), np.nan, np.float32)
+    overlay[:8, :8] = 0
+    overlay[0:3, 2:5] = 2.0
+    (line,) = contour_lines(overlay, 1.0)
+    np.testing.assert_allclose(line.min(axis=0), [-0.5, 1.5])
+    np.testing.assert_allclose(line.max(axis=0), [2.5, 4.5])
+    np.testing.assert_allclose(line[0], line[-1])  # closed
 
 
 def test_maps_that_do_not_fit_are_refused() -> None:

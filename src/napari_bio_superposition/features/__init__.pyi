@@ -5,7 +5,9 @@ from .differential import compare_groups as compare_groups
 from .differential import volcano as volcano
 from .overlays import assemble_overlay as assemble_overlay
 from .overlays import composite as composite
+from .overlays import contour_lines as contour_lines
 from .overlays import fixed_scale as fixed_scale
+from .overlays import image_scale as image_scale
 from .overlays import render_overlay as render_overlay
 from .ranking import rank_by_activation as rank_by_activation
 from .ranking import rank_class_features as rank_class_features

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
+from scipy import sparse
 
 from napari_bio_superposition.core.errors import TableError, list_choices
 from napari_bio_superposition.core.keys import Keys
@@ -41,9 +42,10 @@ def assemble_overlay(
 ) -> FloatArray:
     """Put the maps of patches together as a picture of the field.
 
-    Each map is enlarged bilinearly with half-pixel alignment (a token in the middle of the pixels
-    that it covers: 64 tokens over 128 px have a stride of 2 px); where patches overlap, the mean is
-    shown.
+    Tokens are enlarged bilinearly with half-pixel alignment (a token in the middle of the pixels
+    that it covers: 64 tokens over 128 px have a stride of 2 px), also from one patch to the next.
+    Where patches overlap they are blended, each weighted by the distance to its edges, so that the
+    grid of patches does not show.
 
     Parameters
     ----------
@@ -73,19 +75,87 @@ def assemble_overlay(
     Section 15 of the method specification (bilinear, ``align_corners`` false).
     """
     _check_places(maps, origins, side_px, image_shape)
+    if _on_common_grid(maps.shape[1:], origins, side_px):
+        return _assemble_on_grid(maps, origins, side_px, image_shape, outside)
+    return _assemble_by_patch(maps, origins, side_px, image_shape, outside)
+
+
+def _on_common_grid(map_shape: Sequence[int], origins: IntArray, side_px: int) -> bool:
+    """Return whether the tokens of all patches fall on one grid of whole pixels."""
+    pitches = {side_px / n for n in map_shape}
+    pitch = int(min(pitches))
+    return len(pitches) == 1 and pitch in pitches and not (np.asarray(origins) % pitch).any()
+
+
+def _assemble_on_grid(
+    maps: FloatArray,
+    origins: IntArray,
+    side_px: int,
+    image_shape: tuple[int, int],
+    outside: float,
+) -> FloatArray:
+    """Blend the tokens of all patches on one grid, and enlarge it at once: no seams."""
+    height, width = maps.shape[1:]
+    pitch = side_px // height
+    total = np.zeros([-(-n // pitch) for n in image_shape], np.float32)
+    weight = np.zeros_like(total)
+    feather = _feather(height)[:, None] * _feather(width)
+    for patch_map, (y, x) in zip(maps, (np.asarray(origins) // pitch).tolist(), strict=True):
+        window = slice(y, y + height), slice(x, x + width)
+        total[window] += feather * patch_map
+        weight[window] += feather
+    known = weight > 0
+    np.divide(total, weight, out=total, where=known)
+    picture = _enlarge(total, pitch, image_shape)
+    if known.all():
+        return picture
+    share = _enlarge(known.astype(np.float32), pitch, image_shape)
+    covered = known.repeat(pitch, 0).repeat(pitch, 1)[: image_shape[0], : image_shape[1]]
+    np.divide(picture, share, out=picture, where=covered)
+    picture[~covered] = outside
+    return picture
+
+
+def _enlarge(tokens: FloatArray, pitch: int, image_shape: tuple[int, int]) -> FloatArray:
+    rows, columns = (
+        sparse.csr_matrix(interpolation_weights(n, n * pitch)[:length])
+        for n, length in zip(tokens.shape, image_shape, strict=True)
+    )
+    wide = np.ascontiguousarray((columns @ tokens.T).T)  # the small side first
+    enlarged: FloatArray = rows @ wide
+    return enlarged
+
+
+def _assemble_by_patch(
+    maps: FloatArray,
+    origins: IntArray,
+    side_px: int,
+    image_shape: tuple[int, int],
+    outside: float,
+) -> FloatArray:
+    """Enlarge each map by itself, and blend the patches pixel by pixel."""
     rows = interpolation_weights(maps.shape[1], side_px)
     columns = interpolation_weights(maps.shape[2], side_px)
+    feather = _feather(side_px)[:, None] * _feather(side_px)
     total = np.zeros(image_shape, np.float32)
-    n_patches = np.zeros(image_shape, np.float32)
+    weight = np.zeros(image_shape, np.float32)
     for patch_map, (y, x) in zip(maps, origins.tolist(), strict=True):
         window = slice(y, y + side_px), slice(x, x + side_px)
-        total[window] += rows @ patch_map.astype(np.float32, copy=False) @ columns.T
-        n_patches[window] += 1
-    empty = n_patches == 0
-    n_patches[empty] = 1
-    total /= n_patches
-    total[empty] = outside
+        total[window] += feather * (rows @ patch_map.astype(np.float32, copy=False) @ columns.T)
+        weight[window] += feather
+    known = weight > 0
+    np.divide(total, weight, out=total, where=known)
+    total[~known] = outside
     return total
+
+
+def _feather(n: int) -> FloatArray:
+    """Return weights that rise from the edges of a patch to its middle, ``(n,)``.
+
+    Where patches overlap, each then counts more the deeper a place lies in it, and none begins
+    with a step; where a place has one patch only, the weight cancels.
+    """
+    return (np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5).astype(np.float32)
 
 
 def _check_places(
@@ -138,6 +208,28 @@ def fixed_scale(adata: AnnData, feature: str) -> tuple[float, float]:
         )
     top = float(adata.var.loc[feature, Keys.MAX_ACTIVATION])
     return 0.0, top if top > 0 else 1.0
+
+
+def image_scale(overlay: FloatArray, percentile: float = 99.0) -> tuple[float, float]:
+    """Return the colour scale of one image alone: 0 to a high percentile of what is active.
+
+    It shows where a feature is, and hides how strong it is in comparison with other images.
+    """
+    active = overlay[overlay > 0]
+    top = float(np.percentile(active, percentile)) if active.size else 0.0
+    return 0.0, top if top > 0 else 1.0
+
+
+def contour_lines(overlay: FloatArray, level: float) -> list[npt.NDArray[np.float64]]:
+    """Return the outlines of what is above a level, each ``(n, 2)``: row and column in pixels.
+
+    Places without a patch count as below.
+    """
+    from skimage.measure import find_contours
+
+    # A frame of zeros closes the lines at the edges of the image.
+    framed = np.pad(np.nan_to_num(overlay, nan=0.0), 1)
+    return [np.asarray(line) - 1 for line in find_contours(framed, level)]
 
 
 def render_overlay(

@@ -31,7 +31,7 @@ class RegionQueryConfig:
     min_tokens: Annotated[int, Range(1, 10_000)] = 8
     """A region of fewer tokens is too small (128 px with 64 x 64 tokens: a token is 2 x 2 px)."""
 
-    work: Annotated[float, Range(1e6, 1e15)] = 2.2e10
+    work: Annotated[float, Range(1e6, 1e15)] = 1.5e10
     """Multiplications to spend: tokens x width x latents. The default takes half a second on two
     cores, and decides how many tokens are sampled; more makes the figures more exact."""
 
