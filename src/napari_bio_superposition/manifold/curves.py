@@ -53,7 +53,7 @@ class TrendCurve:
     n_patches: int
 
 
-def fit_curve(
+def fit_curve(  # noqa: PLR0913 (x, y, wells, and four settings of one fit)
     pseudotime: Numbers,
     outcome: Numbers,
     wells: Wells,

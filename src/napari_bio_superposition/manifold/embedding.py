@@ -89,10 +89,11 @@ def embed(
     neighbors = None
     if len(skipped) < _LAYOUTS:
         neighbors = _add_graph(result, scores, config, umap_seed)
-    yield Progress("UMAP", 3, _STEPS, "steps", skipped.get("umap", ""))
+    yield Progress("UMAP", 3, _STEPS, "steps")
     if "umap" not in skipped:
         _add_umap(result, scores, config, umap_seed)
-    yield Progress("PHATE", 4, _STEPS, "steps", skipped.get("phate", ""))
+    notice = skipped.get("phate", "") if config.phate != "never" else ""
+    yield Progress("PHATE", 4, _STEPS, "steps", notice)
     if "phate" not in skipped:
         layout = lay_out_phate(scores, config, phate_seed, neighbors)
         result.obsm[_named(Keys.PHATE, config)] = layout

@@ -83,8 +83,8 @@ PRESETS: Final = {
         phate_t=20,
     ),
 }
-"""``default`` is corrected; ``paper`` has the values of the published scripts, with a logarithm that
-does nothing (sections 13 and 14 of the method specification)."""
+"""``default`` is corrected; ``paper`` has the values of the published scripts, with a logarithm
+that does nothing (sections 13 and 14 of the method specification)."""
 
 
 def choose_preset(name: str) -> EmbeddingConfig:

@@ -25,7 +25,7 @@ from napari_bio_superposition.manifold.trajectory_config import TrajectoryConfig
 _LEAST_PATCHES: Final = 3
 
 
-def sweep(
+def sweep(  # noqa: PLR0913 (what is repeated, and over what)
     adata: AnnData,
     outcome: npt.NDArray[np.float64],
     tested: BoolArray,

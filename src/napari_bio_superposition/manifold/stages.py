@@ -140,7 +140,7 @@ def jonckheere(groups: list[Numbers], alternative: Alternative = "decreasing") -
     falling = order_statistic(groups)
     expected = float((n**2 - (sizes**2).sum()) / 4)
     ties = np.unique(np.concatenate(groups), return_counts=True)[1].astype(np.float64)
-    variance = _variance(n, sizes, ties)
+    variance = float(_variance(n, sizes, ties))
     statistic = falling
     if alternative == "increasing":
         statistic = 2 * expected - falling

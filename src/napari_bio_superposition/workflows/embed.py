@@ -18,7 +18,6 @@ from napari_bio_superposition.workflows.embed_result import EmbedResult, Traject
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from napari_bio_superposition.manifold.resampling import Wells
 
 Numbers = npt.NDArray[np.float64]
 _LEAST_TESTED: Final = 30
@@ -364,7 +363,7 @@ def _test(
         reason = f"Only {int(known.sum())} patches have pseudotime and outcome: nothing is tested."
         return _Tests({}, None, {}, (reason,) if study.outcome else ())
     study, x, y = study.at(known), time[known], study.values[known]
-    wells: Wells = Wells(study.wells, study.plates)
+    wells = Wells(study.wells, study.plates)
     trend = config.trend
     correlation = yield from correlate(
         x,
