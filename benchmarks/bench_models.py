@@ -15,7 +15,7 @@ from torch import Tensor
 
 from napari_bio_superposition.core.progress import run
 from napari_bio_superposition.models.card import ModelCard
-from napari_bio_superposition.models.encoder import create_network, use_channels_last
+from napari_bio_superposition.models.encoder import PRESETS, create_network, use_channels_last
 from napari_bio_superposition.models.feature_model import FeatureModel, encoder_config
 from napari_bio_superposition.models.inference import (
     TokenCache,
@@ -23,7 +23,7 @@ from napari_bio_superposition.models.inference import (
     encode_patches,
     latent_maps,
 )
-from napari_bio_superposition.models.sae import GatedSAE
+from napari_bio_superposition.models.sae_gated import GatedSAE
 
 N_TOKENS = 4096
 SIZES = ((64, 512), (512, 1024), (512, 8192))
@@ -37,6 +37,7 @@ def benchmarks() -> list[dict[str, Any]]:
         tokens = create_tokens(width)
         rows += [bench_pooling(model, tokens), bench_maps(model, tokens)]
     rows.append(bench_encoding(create_model(64, 512), n_patches=8))
+    rows.append(bench_convolutions(n_patches=1))
     return rows
 
 
@@ -83,6 +84,30 @@ def bench_encoding(model: FeatureModel, *, n_patches: int) -> dict[str, Any]:
         "seconds": ours,
         "baseline_seconds": eager,
         "ratio": eager / ours,
+    }
+
+
+@torch.no_grad()
+def bench_convolutions(*, n_patches: int) -> dict[str, Any]:
+    """Compare the encoder of the paper's size with itself on the library's convolutions."""
+    encoder = create_network(PRESETS["paper"], rng=torch.Generator().manual_seed(0)).encoder
+    patches = torch.randn(n_patches, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    library = encoder.train()  # in training it takes the library's convolutions
+    expected = library(patches, "stage5_out")
+    eager = best_time(lambda: library(patches, "stage5_out"), repeats=3)
+    use_channels_last(encoder)
+    patches = patches.contiguous(memory_format=torch.channels_last)
+    eager = min(eager, best_time(lambda: library(patches, "stage5_out"), repeats=3))
+    fast = encoder.eval()
+    ours = best_time(lambda: fast(patches, "stage5_out"), repeats=3)
+    error = (fast(patches, "stage5_out") - expected).abs().max() / expected.abs().max()
+    return {
+        "what": "encoder of the paper's size, float32 (baseline: the library's convolutions)",
+        "size": f"512, {n_patches} patch",
+        "seconds": ours / n_patches,
+        "baseline_seconds": eager / n_patches,
+        "ratio": eager / ours,
+        "max_relative_error": float(error),
     }
 
 

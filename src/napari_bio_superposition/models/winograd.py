@@ -6,6 +6,7 @@ product or a copy of whole channel vectors. On processors the library's convolut
 for the layers of our encoder; see ``benchmarks/bench_models.py`` for the ratio.
 """
 
+import functools
 from typing import Any, Final, Self, cast
 
 import torch
@@ -16,7 +17,7 @@ _TILE: Final = 4
 _PATCH: Final = 6
 """Inputs per side that a tile depends on; tiles are `_TILE` apart, so patches overlap by two."""
 _TILES_TOGETHER: Final = 512
-"""Tiles that go through at once. More would only cost memory: two buffers of 36 values per tile
+"""Tiles that are multiplied at once. More would only cost memory: two buffers of 36 values per tile
 and channel, 38 MB each at 512 channels."""
 _FEWEST_CHANNELS: Final = 128
 _FEWEST_TILES: Final = 64
@@ -153,60 +154,52 @@ def convolve(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     Tensor
         ``(n, n_out, h, w)``, channels-last in memory.
     """
-    n, _, height, width = x.shape
+    n, n_in, height, width = x.shape
     down, across = -(-height // _TILE), -(-width // _TILE)
+    n_out, n_rows = kernel.shape[2], n * down
     padded = functional.pad(
         x.permute(0, 2, 3, 1),
         (0, 0, 1, _TILE * across + 1 - width, 1, _TILE * down + 1 - height),
     )
-    n_out = kernel.shape[2]
-    y = x.new_empty((n, down, _TILE, across, _TILE, n_out))
-    buffers: Tensor | None = None
-    images, rows = _chunk_shape(n, down, across)
-    for image in range(0, n, images):
-        for row in range(0, down, rows):
-            out = y[image : image + images, row : row + rows]
-            lines = slice(_TILE * row, _TILE * (row + out.shape[1]) + 2)
-            if buffers is None:  # the first chunk is the largest
-                n_tiles = out.shape[0] * out.shape[1] * across
-                buffers = x.new_empty((2, _PATCH**2 * n_tiles * max(kernel.shape[1:])))
-            _convolve_tiles(padded[image : image + images, lines], kernel, buffers, out)
-    if bias is not None:
-        y += bias
+    y = x.new_empty((n_rows, _TILE, across, _TILE, n_out))
+    together = min(n_rows, max(1, _TILES_TOGETHER // across))
+    inputs = x.new_empty((_PATCH**2, together, across * n_in))
+    products = x.new_empty((_PATCH**2, together, across * n_out))
+    for start in range(0, n_rows, together):
+        rows = range(start, min(n_rows, start + together))
+        for place, row in enumerate(rows):
+            top = _TILE * (row % down)
+            _transform_inputs(padded[row // down, top : top + _PATCH], inputs[:, place])
+        torch.bmm(
+            inputs[:, : len(rows)].reshape(_PATCH**2, -1, n_in),
+            kernel,
+            out=products[:, : len(rows)].view(_PATCH**2, -1, n_out),
+        )
+        for place, row in enumerate(rows):
+            _transform_outputs(products[:, place], bias, out=y[row])
     whole = y.view(n, _TILE * down, _TILE * across, n_out)[:, :height, :width]
     return whole.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
 
 
-def _chunk_shape(n: int, down: int, across: int) -> tuple[int, int]:
-    """Return how many images, and how many rows of tiles of each, go through at once."""
-    images = min(n, max(1, _TILES_TOGETHER // (down * across)))
-    rows = down if down * across <= _TILES_TOGETHER else max(1, _TILES_TOGETHER // across)
-    return images, rows
+def _transform_inputs(lines: Tensor, out: Tensor) -> None:
+    """Write a row of tiles, from its six lines ``(6, width, n_in)``, to *out* ``(36, ...)``.
 
-
-def _convolve_tiles(lines: Tensor, kernel: Tensor, buffers: Tensor, out: Tensor) -> None:
-    """Write the tiles of some rows into *out* ``(image, row, 4, column, 4, n_out)``.
-
-    *lines* are the padded inputs ``(image, 4 rows + 2, width, n_in)``. The two buffers take turns.
+    Row by row, because the overlapping patches of a row stay in the cache.
     """
-    images, rows, _, across, _, n_out = out.shape
-    n_in, n_tiles = lines.shape[3], images * rows * across
-    patches = lines.unfold(1, _PATCH, _TILE).unfold(2, _PATCH, _TILE)  # (i, r, c, n_in, 6, 6)
-    first, second = buffers
-    gathered = first[: _PATCH**2 * n_tiles * n_in].view(_PATCH**2, -1)
-    gathered.view(_PATCH, _PATCH, images, rows, across, n_in).copy_(
-        patches.permute(4, 5, 0, 1, 2, 3)
-    )
-    inputs = second[: gathered.numel()].view(_PATCH**2, -1)
-    torch.mm(_both_sides(_INPUT), gathered, out=inputs)
-    products = first[: _PATCH**2 * n_tiles * n_out].view(_PATCH**2, n_tiles, n_out)
-    torch.bmm(inputs.view(_PATCH**2, n_tiles, n_in), kernel, out=products)
-    outputs = second[: _TILE**2 * n_tiles * n_out].view(_TILE**2, -1)
-    torch.mm(_both_sides(_OUTPUT), products.view(_PATCH**2, -1), out=outputs)
-    tiles = outputs.view(_TILE, _TILE, images, rows, across, n_out)
-    out.copy_(tiles.permute(2, 3, 0, 4, 1, 5))
+    patches = lines.unfold(1, _PATCH, _TILE).permute(0, 3, 1, 2)  # (6, 6, column, n_in)
+    torch.mm(_both_sides(_INPUT), patches.reshape(_PATCH**2, -1), out=out)
 
 
+def _transform_outputs(products: Tensor, bias: Tensor | None, *, out: Tensor) -> None:
+    """Write a row of tiles ``(36, ...)`` to *out* ``(4, column, 4, n_out)`` and add the bias."""
+    tiles = torch.mm(_both_sides(_OUTPUT), products).view(_TILE, _TILE, *out.shape[1::2])
+    if bias is None:
+        out.copy_(tiles.transpose(1, 2))
+    else:
+        torch.add(tiles.transpose(1, 2), bias, out=out)
+
+
+@functools.cache
 def _both_sides(matrix: tuple[tuple[float, ...], ...]) -> Tensor:
     """Return the transform of a patch, written as a vector, from that of one side of it."""
     side = torch.tensor(matrix)
