@@ -3,6 +3,9 @@
 from .differential import DifferentialConfig as DifferentialConfig
 from .differential import compare_groups as compare_groups
 from .differential import volcano as volcano
+from .examples import choose_examples as choose_examples
+from .feature_page import FeaturePage as FeaturePage
+from .feature_page import describe_feature as describe_feature
 from .overlays import assemble_overlay as assemble_overlay
 from .overlays import composite as composite
 from .overlays import contour_lines as contour_lines
@@ -17,6 +20,8 @@ from .regions import nuclei_region as nuclei_region
 from .regions import patches_in_region as patches_in_region
 from .regions import patches_region as patches_region
 from .regions import split_regions as split_regions
+from .similarity import nearest_by_activity as nearest_by_activity
+from .similarity import nearest_by_direction as nearest_by_direction
 from .table import build_manifest as build_manifest
 from .table import build_table as build_table
 from .table import concat_tables as concat_tables
