@@ -1,5 +1,6 @@
 """Many tables on disk into one on disk: never more than a few of them in memory. No computing."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,9 +69,7 @@ def read_part(path: Path) -> TablePart:
                 n_nonzero=int(n_nonzero),
                 features=tuple(var[var.attrs["_index"]].asstr()[:].tolist()),
                 statistics=np.stack([var[name][:].astype(float) for name in _STATISTICS]),
-                arrays={
-                    key: file["obsm"][key].shape[1] for key in _JOINABLE if key in file["obsm"]
-                },
+                arrays={key: obsm[key].shape[1] for key in _JOINABLE if key in obsm},
                 provenance=Provenance.from_json(file["uns"][Keys.PROVENANCE].asstr()[()]),
             )
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -152,6 +151,11 @@ def _lazy_values(parts: Sequence[TablePart]) -> Any:
         if part.n_patches
     ]
     return da.concatenate(blocks) if blocks else empty.reshape(0, len(parts[0].features))
+
+
+def read_values(part: TablePart) -> Any:
+    """Return the activations of one part, ``(n_patches, n_features)``, dense or sparse."""
+    return _read_values(part.path, part.n_nonzero < SPARSE_BELOW * math.prod(part.shape))
 
 
 def _read_values(path: Path, as_sparse: bool) -> Any:

@@ -11,14 +11,8 @@ from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchConfig:
-    """What a batch run does with every field, where the work is done, and what it writes."""
-
-    # The flags of the analysis are those of `analyze`, without a prefix.
-    analysis: Annotated[AnalyzeConfig, tyro.conf.arg(prefix_name=False)] = field(
-        default_factory=AnalyzeConfig
-    )
-    """How each field is analysed."""
+class ResourceConfig:
+    """Where the work of a batch run is done; says nothing about its result."""
 
     processes: Annotated[int, Range(1, 1024, unit="processes")] = 1
     """Worker processes on this computer; each loads the models once. 1 works in this process."""
@@ -29,6 +23,30 @@ class BatchConfig:
     scheduler: str = ""
     """Address of a dask scheduler (tcp://host:8786) whose workers do the fields; they have to see
     the same paths."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.scheduler and self.processes > 1:
+            raise ConfigError(
+                "Choose either processes on this computer or a scheduler, not both: "
+                "the scheduler's own workers decide how many fields are done at once."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchConfig:
+    """What a batch run does with every field, where the work is done, and what it writes."""
+
+    # The flags of analysis and resources have no prefix: those of `analyze` are the same here.
+    analysis: Annotated[AnalyzeConfig, tyro.conf.arg(name="")] = field(
+        default_factory=AnalyzeConfig
+    )
+    """How each field is analysed."""
+
+    resources: Annotated[ResourceConfig, tyro.conf.arg(name="")] = field(
+        default_factory=ResourceConfig
+    )
+    """Where the work is done."""
 
     overlays: tuple[int, ...] = ()
     """Numbers of the latents whose overlays are written for every field."""
@@ -53,11 +71,6 @@ class BatchConfig:
         check_fields(self)
         if any(latent < 0 for latent in self.overlays):
             raise ConfigError("BatchConfig.overlays holds a negative number; latents count from 0.")
-        if self.scheduler and self.processes > 1:
-            raise ConfigError(
-                "Choose either processes on this computer or a scheduler, not both: "
-                "the scheduler's own workers decide how many fields are done at once."
-            )
         for name in ("positive", "negative"):
             if (text := getattr(self, name)) and not all(text.partition("=")):
                 raise ConfigError(

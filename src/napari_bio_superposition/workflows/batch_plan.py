@@ -33,11 +33,10 @@ IMAGES: Final = "images"
 FAILURES: Final = "failures"
 _FORMAT: Final = 1
 _ACQUISITION: Final = tuple(f.name for f in dataclasses.fields(Acquisition) if f.name != "id")
-_COLUMNS: Final = ("id", "path", "field", "sha256", "problem", *_ACQUISITION)
-_WHERE_ONLY: Final = ("device", "processes", "devices", "scheduler")
-"""Settings that say where the work is done, and nothing about its result."""
-_AFTERWARDS: Final = ("positive", "negative", "table_format")
-"""Settings of what is made of the results of all fields."""
+_OWN: Final = ("path", "entry", "sha256", "problem")
+_COLUMNS: Final = ("id", *_OWN, *_ACQUISITION)
+_NOT_OF_A_FIELD: Final = ("resources", "positive", "negative", "table_format")
+"""Settings of where the work is done, and of what is made of the results of all fields."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Unit:
     """One field of a plan: the smallest piece of work."""
 
     path: str
-    field: str
+    entry: str
     """What chooses the image within its file; empty where there is only one."""
     sha256: str
     """Of the files' bytes; empty where they could not be read."""
@@ -86,14 +85,14 @@ class BatchPlan:
     def key(self, unit: Unit) -> str:
         """Return what the unit's result depends on as one short text."""
         plain = config_to_plain(self.config)
-        for name in (*_WHERE_ONLY, *_AFTERWARDS):
+        for name in _NOT_OF_A_FIELD:
             plain.pop(name, None)
-            plain["analysis"].pop(name, None)
+        plain["analysis"].pop("device", None)
         return hash_config(
             {
                 "settings": plain,
                 "models": self.models,
-                "field": unit.field,
+                "entry": unit.entry,
                 "sha256": unit.sha256,
                 "acquisition": dataclasses.asdict(unit.acquisition),
             }
@@ -231,7 +230,7 @@ def _describe_unit(reference: FieldReference, known: Metadata) -> Unit:
         problem = str(error)
     return Unit(
         path=str(reference.path.absolute()),
-        field=reference.field,
+        entry=reference.field,
         sha256=digest,
         problem=problem,
         acquisition=known.describe(reference.acquisition),
@@ -251,7 +250,7 @@ def _units_to_csv(units: Iterable[Unit]) -> str:
     writer = csv.DictWriter(stream, _COLUMNS)
     writer.writeheader()
     for unit in units:
-        row = {name: getattr(unit, name) for name in ("path", "field", "sha256", "problem")}
+        row = {name: getattr(unit, name) for name in _OWN}
         writer.writerow(row | dataclasses.asdict(unit.acquisition))
     return stream.getvalue()
 
@@ -260,6 +259,6 @@ def _units_from_csv(text: str) -> tuple[Unit, ...]:
     units = []
     for row in csv.DictReader(io.StringIO(text, newline="")):
         acquisition = Acquisition(id=row["id"], **{name: row[name] for name in _ACQUISITION})
-        plain = {name: row[name] for name in ("path", "field", "sha256", "problem")}
+        plain = {name: row[name] for name in _OWN}
         units.append(Unit(acquisition=acquisition, **plain))
     return tuple(units)

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.files import replaced_folder
 from napari_bio_superposition.core.json_text import to_json
 from napari_bio_superposition.core.keys import Keys
-from napari_bio_superposition.core.provenance import Provenance, hash_config
+from napari_bio_superposition.core.provenance import Provenance, hash_config, hash_file
 from napari_bio_superposition.core.types import LabelImage, MultichannelImage
 from napari_bio_superposition.features.table import build_manifest, read_table, write_table
 from napari_bio_superposition.imaging.cell_death import DyeMeasurement, score_cell_death
@@ -100,7 +100,11 @@ def result_key(provenance: Provenance, image: MultichannelImage) -> str:
 
 
 def save_analysis(
-    analysis: ImageAnalysis, folder: str | Path, *, measurements: Mapping[str, Any] | None = None
+    analysis: ImageAnalysis,
+    folder: str | Path,
+    *,
+    measurements: Mapping[str, Any] | None = None,
+    write_more: Callable[[Path], None] | None = None,
 ) -> Path:
     """Write the analysis of one image as a folder; an existing result there is replaced.
 
@@ -112,6 +116,8 @@ def save_analysis(
         Target; its parent is made where needed.
     measurements
         Further values for ``result.json``, such as the peak memory.
+    write_more
+        Called with the folder while it is being written, to put further files into it.
 
     Returns
     -------
@@ -129,9 +135,16 @@ def save_analysis(
             analysis.dye.save(part / DYE)
         manifest = build_manifest(analysis.patches, analysis.death)
         manifest.to_csv(part / MANIFEST, index=False)
-        result = describe_result(analysis) | dict(measurements or {})
+        if write_more is not None:
+            write_more(part)
+        files = {path.relative_to(part).as_posix(): hash_file(path) for path in _files_below(part)}
+        result = describe_result(analysis) | dict(measurements or {}) | {"files": files}
         (part / RESULT).write_text(to_json(result, indent=2), encoding="utf-8")
     return folder
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def describe_result(analysis: ImageAnalysis) -> dict[str, Any]:
@@ -200,6 +213,14 @@ class SavedResult:
         """Where the table of all patches lies."""
         return self.folder / MANIFEST
 
+    def is_sound(self) -> bool:
+        """Whether every file is there with the bytes that were written."""
+        try:
+            files = self.values["files"].items()
+            return all(hash_file(self.folder / name) == digest for name, digest in files)
+        except (OSError, KeyError, AttributeError):
+            return False
+
     def manifest(self) -> pd.DataFrame:
         """Return the table of all patches."""
         table = pd.read_csv(
@@ -251,17 +272,9 @@ def find_result(folder: Path, key: str) -> SavedResult | None:
     """
     try:
         saved = read_result(folder)
-        if saved.values.get("key") != key:
-            return None
-        needed = {"nuclei": folder / LABELS, "features": folder / TABLE, "death": folder / DYE}
-        skipped = saved.values["skipped"]
-        if not all(path.is_file() for step, path in needed.items() if step not in skipped):
-            return None
-        for read in (saved.manifest, saved.table, saved.dye):
-            read()
-    except (TableError, OSError, KeyError, ValueError):
+    except TableError:
         return None
-    return saved
+    return saved if saved.values.get("key") == key and saved.is_sound() else None
 
 
 def load_analysis(folder: str | Path, image: MultichannelImage) -> ImageAnalysis:
