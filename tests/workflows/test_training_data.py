@@ -10,7 +10,7 @@ from napari_bio_superposition.core.progress import run
 from napari_bio_superposition.imaging.patch_config import PatchConfig
 from napari_bio_superposition.imaging.patch_store import PatchStore
 from napari_bio_superposition.imaging.write import write_image
-from napari_bio_superposition.workflows.training_data import build_patch_store
+from napari_bio_superposition.workflows.training_data import build_patch_store, preview_training
 from napari_bio_superposition.workflows.training_data_config import TrainingDataConfig
 
 CONFIG = TrainingDataConfig(
@@ -96,3 +96,19 @@ def test_a_bad_image_is_noted_and_does_not_stop_the_others(folder: Path) -> None
     assert len(store) == 12
     assert list(store.info.failures) == ["c"]
     assert "no row for 1 images" in store.info.warnings[0]
+
+
+def test_a_preview_counts_without_reading_and_says_what_looks_wrong(folder: Path) -> None:
+    preview = run(preview_training(folder / "images", folder / "table.csv", CONFIG))
+    assert preview.class_column == "genotype"
+    assert preview.n_images == 2
+    assert preview.counts.to_dict("records")[0] == {
+        "class": "Control", "line": "L2", "plate": "P", "wells": 1, "images": 1,
+    }  # fmt: skip
+    assert "Fewer than 3 wells of Control, SNCA" in preview.warnings[0]
+    nested = TABLE.replace("b,P", "b,Q")
+    (folder / "table.csv").write_text(nested, encoding="utf-8")
+    preview = run(preview_training(folder / "images", folder / "table.csv", CONFIG))
+    assert any("Each plate holds one class" in warning for warning in preview.warnings)
+    without = run(preview_training(folder / "images", None, CONFIG))
+    assert "no classes" in without.warnings[0]

@@ -1,6 +1,7 @@
 """From a folder of images and a table to a store of patches, resumable. No training."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,72 @@ def build_patch_store(
     obs = writer.obs()
     column, classes = choose_classes(obs, config.class_column, own)
     return writer.finish(classes, class_column=column, failures=failures.reasons)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPreview:
+    """What a training would see, known without reading a pixel.
+
+    Parameters
+    ----------
+    counts
+        One row per class, line and plate with the number of ``wells`` and ``images``.
+    class_column
+        Where the classes come from; empty where there are none.
+    warnings
+        What looks wrong, one sentence each.
+    """
+
+    counts: pd.DataFrame
+    class_column: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def n_images(self) -> int:
+        """Images in all."""
+        return int(self.counts["images"].sum())
+
+
+def preview_training(
+    folder: str | Path | Sequence[str | Path],
+    table: str | Path | None,
+    config: TrainingDataConfig | None = None,
+) -> Job[TrainingPreview]:
+    """Count images and wells by class, line and plate; see `build_patch_store`."""
+    config = config or TrainingDataConfig()
+    yield Progress("Listing images")
+    fields = find_fields(folder, config.reading)
+    known = Metadata() if table is None else read_metadata(Path(table))
+    own = _read_own_classes(table, config.class_column)
+    places = [known.complete_acquisition(field.acquisition) for field in fields]
+    obs = pd.DataFrame([asdict(place) | {Keys.GROUP: place.group} for place in places])
+    obs = obs.rename(columns={"id": Keys.IMAGE})
+    column, obs["class"] = choose_classes(obs, config.class_column, own)
+    keys = ["class", Keys.LINE, Keys.PLATE]
+    groups = obs.groupby(keys, sort=True)
+    counts = groups.agg(wells=(Keys.GROUP, "nunique"), images=(Keys.IMAGE, "size")).reset_index()
+    warnings = (*known.explain_gaps(fields), *_explain_counts(counts, column))
+    return TrainingPreview(counts, column, warnings)
+
+
+def _explain_counts(counts: pd.DataFrame, class_column: str) -> list[str]:
+    """Return what the counts say about a training on them."""
+    if not class_column:
+        return ["There are no classes: the encoder learns from two views of each patch alone."]
+    warnings = []
+    wells = counts.groupby("class")["wells"].sum()
+    if few := [name for name in wells.index[wells < 3] if name]:
+        warnings.append(
+            f"Fewer than 3 wells of {list_choices(few)}: not enough to train, choose and test by "
+            "wells."
+        )
+    plates = counts[counts["class"] != ""].groupby("plate")["class"].nunique()
+    if len(plates) > 1 and (plates == 1).all():
+        warnings.append(
+            "Each plate holds one class: what the encoder learns may be the plate. No split can "
+            "tell the two apart."
+        )
+    return warnings
 
 
 def _append(

@@ -61,7 +61,7 @@ class EncoderReport:
             figures = {name: getattr(tested, name) for name in names}
             figures["confusion"] = tested.confusion.tolist()
             if tested.interval is not None:
-                figures["accuracy_interval"] = (tested.interval.low, tested.interval.high)
+                figures["accuracy_interval"] = tuple(tested.interval)
         return cls(
             split_unit=split.unit,
             leaking=split.leaking,
