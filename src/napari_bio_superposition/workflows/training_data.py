@@ -119,7 +119,7 @@ def preview_training(
     fields = find_fields(folder, config.reading)
     known = Metadata() if table is None else read_metadata(Path(table))
     own = _read_own_classes(table, config.class_column)
-    places = [known.complete_acquisition(field.acquisition) for field in fields]
+    places = [known.describe(field.acquisition) for field in fields]
     obs = pd.DataFrame([asdict(place) | {Keys.GROUP: place.group} for place in places])
     obs = obs.rename(columns={"id": Keys.IMAGE})
     column, obs["class"] = choose_classes(obs, config.class_column, own)
