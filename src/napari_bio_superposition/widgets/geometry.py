@@ -85,6 +85,13 @@ class Geometry:
         moved = np.asarray(self.rotate, float).T @ (plane - np.asarray(self.translate))
         return np.asarray(moved / np.asarray(self.scale), np.float64)
 
+    def to_world(self, pixel: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return the position in the world of a place in pixels ``(y, x)``."""
+        scaled = np.asarray(pixel, float) * np.asarray(self.scale)
+        plane = np.asarray(self.rotate, float) @ scaled + np.asarray(self.translate)
+        world = np.asarray(self.affine, float) @ np.append(plane, 1.0)
+        return np.asarray(world[:2], np.float64)
+
     @property
     def pixel_size_um(self) -> float | None:
         """Edge of a pixel in micrometre; ``None`` where the layer's unit is no length.

@@ -18,6 +18,7 @@ EMPTY: Final = -1
 _BLOCK: Final = 1 << 16
 """Points per block: their coordinates stay in a core's cache."""
 _MARGIN: Final = 0.05
+_MARGIN_WITH_NUMBERS: Final = 0.12
 _SMALLEST_EXTENT: Final = 1e-12
 
 
@@ -53,7 +54,8 @@ class Viewport:
         width, height
             Size of the canvas, device pixels.
         equal
-            Whether one unit is as long along x as along y, as in an embedding.
+            Whether one unit is as long along x as along y, as in an embedding. Otherwise there is
+            room for numbers along the edges.
         """
         finite = points[np.isfinite(points).all(axis=1)]
         if not len(finite):
@@ -61,7 +63,8 @@ class Viewport:
         low, high = finite.min(axis=0).astype(float), finite.max(axis=0).astype(float)
         extent = np.maximum(high - low, _SMALLEST_EXTENT)
         extent[high - low <= 0] = 1.0
-        scale = np.array([width, height]) * (1 - 2 * _MARGIN) / extent
+        margin = _MARGIN if equal else _MARGIN_WITH_NUMBERS
+        scale = np.array([width, height]) * (1 - 2 * margin) / extent
         x, y = (scale.min(), scale.min()) if equal else scale
         middle = (low + high) / 2
         return cls(width, height, (float(middle[0]), float(middle[1])), (float(x), float(y)))

@@ -3,6 +3,7 @@
 No OpenGL: a canvas that uses it goes black when napari floats its dock.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -18,11 +19,13 @@ from qtpy.QtGui import (
     QPen,
     QPolygonF,
     QResizeEvent,
+    QShowEvent,
     QWheelEvent,
 )
 from qtpy.QtWidgets import QSizePolicy, QWidget
 from typing_extensions import override
 
+from napari_bio_superposition.widgets.scatter_axes import paint_axes
 from napari_bio_superposition.widgets.scatter_colour import Colouring
 from napari_bio_superposition.widgets.scatter_legend import paint_legend
 from napari_bio_superposition.widgets.scatter_scene import Mask, Picture, ScatterScene
@@ -57,12 +60,16 @@ class ScatterView(QWidget):
     """The point under the mouse or ``None``, and the place on this widget."""
     undo_asked = Signal()
     redo_asked = Signal()
+    came_into_sight = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.scene = ScatterScene()
         self.tool: Tool = "lasso"
         self.hint = ""
+        self.axis_names = ("", "")
+        self.show_ticks = False
+        self.paint_over: Callable[[QPainter, QColor], None] | None = None
         self._picture: Picture | None = None
         self._corners: list[QPointF] = []
         self._pressed: QPointF | None = None
@@ -137,6 +144,13 @@ class ScatterView(QWidget):
             self._picture = self.scene.render(self.background, draft=self._is_draft)
         return self._picture
 
+    def to_widget(self, x: float, y: float) -> QPointF:
+        """Return the place on this widget of a point of the plane."""
+        viewport, ratio = self.scene.viewport, self.devicePixelRatioF()
+        column = (x - viewport.centre[0]) * viewport.scale[0] + viewport.width / 2
+        row = (viewport.centre[1] - y) * viewport.scale[1] + viewport.height / 2
+        return QPointF(column / ratio, row / ratio)
+
     # --- painting ----------------------------------------------------------------------------
 
     @override
@@ -150,6 +164,9 @@ class ScatterView(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         ink = QColor("white") if self.background == _DARK else QColor("black")
         if len(self.scene):
+            if self.paint_over is not None:
+                self.paint_over(painter, ink)
+            paint_axes(painter, self, ink)
             paint_legend(painter, self.scene.colouring, self.rect(), ink)
         elif self.hint:
             painter.setPen(ink)
@@ -284,6 +301,11 @@ class ScatterView(QWidget):
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         self._picture = None
         super().resizeEvent(event)
+
+    @override
+    def showEvent(self, event: QShowEvent | None) -> None:
+        super().showEvent(event)
+        self.came_into_sight.emit()
 
     @override
     def changeEvent(self, event: QEvent | None) -> None:
