@@ -1,0 +1,152 @@
+"""The page Compare: which features differ between two groups of patches. No science."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QGridLayout, QLabel, QSplitter, QWidget
+
+from napari_bio_superposition.core.errors import TableError
+from napari_bio_superposition.core.progress import Job
+from napari_bio_superposition.features.differential_config import DifferentialConfig
+from napari_bio_superposition.widgets.features_explorer import ComparedGroups, Explorer
+from napari_bio_superposition.widgets.features_page import FeaturesPage
+from napari_bio_superposition.widgets.form import ConfigForm
+from napari_bio_superposition.widgets.form_fields import CalmComboBox
+from napari_bio_superposition.widgets.latent_table import LatentTable
+from napari_bio_superposition.widgets.latent_table_model import LatentColumn
+from napari_bio_superposition.widgets.patch_groups import REST, PatchGroup, find_groups
+from napari_bio_superposition.widgets.section import Section
+from napari_bio_superposition.widgets.volcano_view import VolcanoPoints, VolcanoView
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_COLUMNS: Final = (
+    (
+        "log2_fold_change",
+        "log2 FC",
+        ".2f",
+        "log2 of the ratio of means, on a scale that is safe near 0",
+    ),
+    ("auroc", "AUROC", ".2f", "Chance that a patch of the first group is above one of the second"),
+    (
+        "q_well",
+        "q well",
+        ".2g",
+        "Rank-sum test over wells, Benjamini-Hochberg: the unit of inference",
+    ),
+    ("q_patch", "q patch", ".2g", "The same over patches, which takes them as independent"),
+    ("mean_first", "First", ".2g", "Mean activation in the first group"),
+    ("mean_second", "Second", ".2g", "Mean activation in the second group"),
+)
+
+
+class ComparePage(FeaturesPage):
+    """Compares two groups; the plot and the table choose features."""
+
+    title = "Compare"
+    tip = "Which features differ between two groups of patches?"
+    run_text = "Compare"
+
+    def __init__(self, explorer: Explorer, parent: QWidget | None = None) -> None:
+        super().__init__(explorer, parent)
+        self.first_box, self.second_box = CalmComboBox(), CalmComboBox()
+        self.form: ConfigForm[Any] = ConfigForm(DifferentialConfig())
+        self.settings = Section("Settings", self.form)
+        self.volcano = VolcanoView()
+        self.table = LatentTable(explorer.display)
+        self.note = QLabel()
+        self.note.setWordWrap(True)
+        self._first: list[PatchGroup] = []
+        self._second: list[PatchGroup] = []
+        self._lay_out()
+        self.volcano.latent_clicked.connect(self.latent_chosen)
+        self.table.latent_clicked.connect(self.latent_chosen)
+        self.table.failed.connect(self.message.show_error)
+        study = explorer.study
+        study.table_changed.connect(self.refresh_groups)
+        study.groups_changed.connect(self.refresh_groups)
+        study.shown_feature_changed.connect(self._on_feature_shown)
+        self.refresh_groups()
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout()
+        grid.setColumnStretch(1, 1)
+        for row, (text, box) in enumerate(
+            (("First", self.first_box), ("against", self.second_box))
+        ):
+            grid.addWidget(QLabel(text), row, 0)
+            grid.addWidget(box, row, 1)
+        split = QSplitter(Qt.Orientation.Vertical)
+        split.addWidget(self.volcano)
+        split.addWidget(self.table)
+        split.setSizes([170, 200])
+        self.page_layout.addLayout(grid)
+        self.page_layout.addWidget(self.settings)
+        self.page_layout.addWidget(split, 1)
+        self.page_layout.addWidget(self.note)
+        self.page_layout.addWidget(self.message)
+
+    def refresh_groups(self) -> None:
+        """Offer the groups there are, and keep the choices."""
+        study = self.explorer.study
+        self._first = find_groups(study)
+        self._second = find_groups(study, with_rest=True)
+        for box, groups in ((self.first_box, self._first), (self.second_box, self._second)):
+            chosen = box.currentData()
+            box.clear()
+            for group in groups:
+                box.addItem(group.title, group.key)
+            index = box.findData(chosen)
+            box.setCurrentIndex(max(index, 0) if groups else -1)
+
+    def choose_groups(self, first: str, second: str = REST) -> None:
+        """Choose two groups by their keys."""
+        self.first_box.setCurrentIndex(self.first_box.findData(first))
+        self.second_box.setCurrentIndex(self.second_box.findData(second))
+
+    def make_job(self) -> Job[Any]:
+        """Return the job that compares the chosen groups."""
+        first, second = self.first_box.currentIndex(), self.second_box.currentIndex()
+        if first < 0 or second < 0:
+            raise TableError("There is no table yet. Run the dock Analyse first.")
+        config = self.form.read_config()
+        return self.explorer.compare(self._first[first], self._second[second], config)
+
+    def show_outcome(self, outcome: ComparedGroups) -> None:
+        """Show plot and table."""
+        table = outcome.table
+        columns = [LatentColumn(t, table[key].to_numpy(), tip, f) for key, t, f, tip in _COLUMNS]
+        self.table.show_rows(table["latent"].to_numpy(), columns, table["feature"].tolist())
+        self.volcano.y_title = f"−log10 p, {outcome.config.level}s"
+        self.volcano.set_points(
+            _points(outcome.volcano), least_fold=outcome.config.min_log2_fold_change
+        )
+        self.note.setText(_describe(outcome))
+
+    def _on_feature_shown(self, latent: int) -> None:
+        self.volcano.choose(latent)
+        self.table.choose(latent)
+
+
+def _points(volcano: "pd.DataFrame") -> VolcanoPoints:
+    return VolcanoPoints(
+        latents=volcano["latent"].to_numpy(),
+        names=tuple(volcano["feature"]),
+        x=volcano["x"].to_numpy(float),
+        y=volcano["y"].to_numpy(float),
+        strong=volcano["significant"].to_numpy(bool),
+    )
+
+
+def _describe(outcome: ComparedGroups) -> str:
+    table = outcome.table
+    if table.empty:
+        return "No feature is alive in these patches."
+    row = table.iloc[0]
+    counts = (
+        f"{int(table['significant'].sum())} of {len(table)} features differ; "
+        f"{row['n_patches']} and {row['n_patches_second']} patches of {row['n_wells']} and "
+        f"{row['n_wells_second']} wells."
+    )
+    return " ".join((counts, str(row["warning"]))).strip()

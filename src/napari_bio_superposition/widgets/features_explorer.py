@@ -1,0 +1,155 @@
+"""What the Features dock does, without a widget: works on any viewer model. No Qt, no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_bio_superposition.core.errors import TableError
+from napari_bio_superposition.core.progress import Job, Progress
+from napari_bio_superposition.core.types import BoolArray
+from napari_bio_superposition.widgets.feature_display import FeatureDisplay
+from napari_bio_superposition.widgets.image_link import ImageLink
+from napari_bio_superposition.widgets.patch_groups import REST, PatchGroup, rows_of_group
+from napari_bio_superposition.widgets.preload import gentle_imports
+from napari_bio_superposition.widgets.region_sources import (
+    RegionSource,
+    find_region_sources,
+    make_drawn_layer,
+    make_painted_layer,
+    read_regions,
+)
+from napari_bio_superposition.widgets.study import OpenImage, Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from napari.layers import Labels, Shapes
+
+    from napari_bio_superposition.features.differential_config import DifferentialConfig
+
+_NO_IMAGE = "There is no analysed image yet. Open one and press Run in the dock Analyse."
+_NO_FEATURES = "This result has no features. Run the analysis with a model that fits the channels."
+
+
+@dataclass(frozen=True, eq=False)
+class RankedRegions:
+    """The answer to "which features live here?", one table per region."""
+
+    image_id: str
+    tables: Mapping[str, "pd.DataFrame"]
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedGroups:
+    """Which features differ between two groups."""
+
+    title: str
+    config: "DifferentialConfig"
+    table: "pd.DataFrame"
+    """From `compare_groups`."""
+    volcano: "pd.DataFrame"
+
+
+class Explorer:
+    """Joins what the pages of the Features dock need of one viewer.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer or a bare `ViewerModel`.
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        self._viewer = viewer
+        self.study = Study.of(viewer)
+        self.display = FeatureDisplay.of(viewer)
+        self.link = ImageLink.of(viewer)
+
+    @property
+    def layers(self) -> Any:
+        """The viewer's layers."""
+        return self._viewer.layers
+
+    def image(self) -> OpenImage:
+        """Return the image that is looked at.
+
+        Raises
+        ------
+        TableError
+            Where there is none, or it has no features.
+        """
+        image = self.study.current
+        if image is None:
+            raise TableError(_NO_IMAGE)
+        if image.analysis.tokens is None or image.analysis.table is None:
+            raise TableError(_NO_FEATURES)
+        return image
+
+    # --- regions -----------------------------------------------------------------------------
+
+    def region_sources(self) -> list[RegionSource]:
+        """Return what can be a region of the image that is looked at."""
+        image = self.study.current
+        return [] if image is None else find_region_sources(self.layers, self.study, image)
+
+    def add_painted_layer(self) -> "Labels":
+        """Add a layer to paint regions on, and choose its brush."""
+        return self._add_active(make_painted_layer(self.image()))
+
+    def add_drawn_layer(self) -> "Shapes":
+        """Add a layer to draw regions on, and choose its lasso."""
+        return self._add_active(make_drawn_layer(self.image()))
+
+    def read_regions(self, source: RegionSource) -> Mapping[str, BoolArray]:
+        """Return the masks of a source; see `region_sources.read_regions`."""
+        return read_regions(source, self.layers, self.study, self.image())
+
+    def rank_regions(self, regions: Mapping[str, BoolArray]) -> Job[RankedRegions]:
+        """Return the job that ranks the features of each region."""
+        return _rank_regions(self.image(), dict(regions))
+
+    # --- groups ------------------------------------------------------------------------------
+
+    def compare(
+        self, first: PatchGroup, second: PatchGroup, config: "DifferentialConfig"
+    ) -> Job[ComparedGroups]:
+        """Return the job that compares two groups of patches.
+
+        Raises
+        ------
+        TableError
+            Where a group is empty.
+        """
+        first_rows = rows_of_group(self.study, first)
+        is_rest = second.key == REST
+        second_rows = ~first_rows if is_rest else rows_of_group(self.study, second)
+        title = f"{first.title} against {second.title.lower() if is_rest else second.title}"
+        return _compare(self.study.table, first_rows, second_rows, config, title)
+
+    def _add_active(self, layer: Any) -> Any:
+        self.layers.append(layer)
+        self.layers.selection.active = layer
+        return layer
+
+
+def _rank_regions(image: OpenImage, regions: dict[str, BoolArray]) -> Job[RankedRegions]:
+    yield Progress("Asking the region")
+    with gentle_imports():
+        from napari_bio_superposition.workflows.region_query import rank_latents
+
+    tables = {}
+    for done, (name, mask) in enumerate(regions.items()):
+        yield Progress("Asking the region", done, len(regions), "regions")
+        tables[name] = rank_latents(image.analysis, image.models, mask)
+    return RankedRegions(image.analysis.image.id, tables)
+
+
+def _compare(
+    table: Any, first: BoolArray, second: BoolArray, config: "DifferentialConfig", title: str
+) -> Job[ComparedGroups]:
+    yield Progress("Comparing groups")
+    with gentle_imports():
+        from napari_bio_superposition.features.differential import compare_groups, volcano
+
+    yield Progress("Comparing groups")
+    compared = compare_groups(table, first, second, config)
+    return ComparedGroups(title, config, compared, volcano(compared, config.level))

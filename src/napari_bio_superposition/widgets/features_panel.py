@@ -1,0 +1,215 @@
+"""The dock widget *Features*: asks the image what the network sees. No science."""
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import (
+    QApplication,
+    QScrollArea,
+    QSizePolicy,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+from typing_extensions import override
+
+from napari_bio_superposition.core.errors import BioSuperpositionError
+from napari_bio_superposition.widgets.compare_page import ComparePage
+from napari_bio_superposition.widgets.features_explorer import Explorer
+from napari_bio_superposition.widgets.features_page import FeaturesPage
+from napari_bio_superposition.widgets.failures import explain
+from napari_bio_superposition.widgets.form_fields import CalmComboBox
+from napari_bio_superposition.widgets.jobs import JobRunner
+from napari_bio_superposition.widgets.overlay_legend import OverlayLegend
+from napari_bio_superposition.widgets.region_page import RegionPage
+from napari_bio_superposition.widgets.run_bar import RunBar
+from napari_bio_superposition.widgets.section import Section
+from napari_bio_superposition.widgets.selection_bar import SelectionBar
+
+if TYPE_CHECKING:
+    import napari
+
+_SMALLEST_WIDTH_PX = 380
+_PAGES: tuple[type[FeaturesPage], ...] = (RegionPage, ComparePage)
+_NO_IMAGE = "No analysed image: run the dock Analyse, or load a result there"
+
+
+class FeaturesWidget(QWidget):
+    """Explores the features of analysed images.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer whose study is explored; napari passes it by this name.
+    """
+
+    def __init__(self, napari_viewer: "napari.Viewer") -> None:
+        super().__init__()
+        self.explorer = Explorer(napari_viewer)
+        self.runner = JobRunner(self)
+        self.image_box = CalmComboBox()
+        self.image_box.setToolTip("The image that is looked at")
+        self.selection_bar = SelectionBar(self.explorer.study)
+        self.tabs = QTabWidget()
+        self.pages = [page(self.explorer) for page in _PAGES]
+        self.legend = OverlayLegend(self.explorer.display)
+        self.legend_section = Section("On the image", self.legend, expanded=True)
+        self.run_bar = RunBar()
+        self._running_page: FeaturesPage | None = None
+        self._lay_out()
+        self._connect()
+        self.refresh_images()
+        self._on_page_changed()
+
+    def show_page(self, kind: type[FeaturesPage]) -> None:
+        """Bring the page of a kind into sight."""
+        self.tabs.setCurrentIndex(_PAGES.index(kind))
+
+    def page(self, kind: type[FeaturesPage]) -> Any:
+        """Return the page of a kind."""
+        return next(page for page in self.pages if isinstance(page, kind))
+
+    def _lay_out(self) -> None:
+        self.tabs.setUsesScrollButtons(True)
+        self.tabs.setDocumentMode(True)
+        for page in self.pages:
+            self.tabs.setTabToolTip(self.tabs.addTab(_scrolling(page), page.title), page.tip)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.setSpacing(4)
+        layout.addWidget(self.image_box)
+        layout.addWidget(self.selection_bar)
+        layout.addWidget(self.tabs, 1)
+        layout.addWidget(self.legend_section)
+        layout.addWidget(self.run_bar)
+        self.setMinimumWidth(_SMALLEST_WIDTH_PX)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+    def _connect(self) -> None:
+        study = self.explorer.study
+        study.images_changed.connect(self.refresh_images)
+        study.shown_feature_changed.connect(self._on_feature_asked)
+        self.image_box.activated.connect(self._on_image_chosen)
+        self.tabs.currentChanged.connect(self._on_page_changed)
+        self.legend.latent_clicked.connect(study.show_feature)
+        for page in self.pages:
+            page.latent_chosen.connect(study.show_feature)
+        self.run_bar.run_clicked.connect(self.run)
+        self.run_bar.cancel_clicked.connect(self.cancel)
+        self.runner.progressed.connect(self.run_bar.report)
+        self.runner.succeeded.connect(self._on_succeeded)
+        self.runner.failed.connect(self.run_bar.show_failure)
+        self.runner.cancelled.connect(self._on_cancelled)
+        self.runner.ended.connect(self._on_ended)
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self._shut_down)
+
+    @property
+    def current_page(self) -> FeaturesPage:
+        """The page in sight."""
+        return self.pages[self.tabs.currentIndex()]
+
+    def run(self) -> None:
+        """Start the work of the page in sight."""
+        page = self.current_page
+        if self.runner.running:
+            return
+        try:
+            job = page.make_job()
+        except BioSuperpositionError as error:
+            self.run_bar.show_failure(explain(error))
+            return
+        self._running_page = page
+        self.run_bar.start()
+        self.runner.start(job)
+
+    def cancel(self) -> None:
+        """Ask the running job to stop at its next step."""
+        if self.runner.running:
+            self.run_bar.show_cancelling()
+            self.runner.cancel()
+
+    def refresh_images(self) -> None:
+        """Offer the images that are open."""
+        study = self.explorer.study
+        is_blocked = self.image_box.blockSignals(True)
+        self.image_box.clear()
+        for image_id, image in study.images.items():
+            self.image_box.addItem(image.name, image_id)
+        current = study.current
+        if current is None:
+            self.image_box.addItem(_NO_IMAGE, "")
+        else:
+            self.image_box.setCurrentIndex(self.image_box.findData(current.analysis.image.id))
+        self.image_box.setEnabled(current is not None)
+        self.image_box.blockSignals(is_blocked)
+
+    def _on_image_chosen(self, index: int) -> None:
+        self.explorer.study.set_current(str(self.image_box.itemData(index)))
+
+    def _on_page_changed(self, *_: int) -> None:
+        page = self.current_page
+        self.run_bar.run_button.setText(page.run_text)
+        if not self.runner.running:
+            self.run_bar.message.clear()
+        page.activate()
+
+    def _on_feature_asked(self, latent: int) -> None:
+        """Draw what any view asks to look at; the next one takes its place unless it is kept."""
+        if self.explorer.study.current is None:
+            return
+        display = self.explorer.display
+        try:
+            display.show(
+                latent,
+                pinned=latent in display.overlays.shown and latent != display.overlays.passing,
+            )
+        except BioSuperpositionError as error:
+            self.run_bar.message.show_error(str(error))
+
+    def _on_succeeded(self, outcome: Any) -> None:
+        page = self._running_page
+        if page is None:
+            return
+        try:
+            page.show_outcome(outcome)
+            self.run_bar.show_done("Done.")
+        except Exception as error:  # whatever fails while it is shown is told like the rest
+            self.run_bar.show_failure(explain(error, "Showing the result"))
+
+    def _on_cancelled(self) -> None:
+        self.run_bar.message.show_plain("Cancelled; nothing was changed.")
+
+    def _on_ended(self) -> None:
+        self._running_page = None
+        self.run_bar.finish()
+
+    @override
+    def event(self, event: QEvent | None) -> bool:
+        # napari takes the widget out of its dock when the dock is closed, and tells nobody.
+        is_moved = event is not None and event.type() == QEvent.Type.ParentChange
+        if is_moved and self.parent() is None:
+            self._shut_down()
+        return bool(super().event(event))
+
+    @override
+    def closeEvent(self, event: QCloseEvent | None) -> None:
+        self._shut_down()
+        super().closeEvent(event)
+
+    def _shut_down(self) -> None:
+        self.runner.cancel()
+        for page in self.pages:
+            page.shut_down()
+
+
+def _scrolling(page: QWidget) -> QScrollArea:
+    """Return a page that scrolls where the screen is small: napari's docks do not."""
+    scroll = QScrollArea()
+    scroll.setWidgetResizable(True)
+    scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    scroll.setWidget(page)
+    return scroll
