@@ -6,6 +6,10 @@ from .differential import volcano as volcano
 from .examples import choose_examples as choose_examples
 from .feature_page import FeaturePage as FeaturePage
 from .feature_page import describe_feature as describe_feature
+from .notes import NoteBook as NoteBook
+from .notes import change_notes as change_notes
+from .notes import notes_path as notes_path
+from .notes import read_notes as read_notes
 from .overlays import assemble_overlay as assemble_overlay
 from .overlays import composite as composite
 from .overlays import contour_lines as contour_lines
@@ -20,6 +24,9 @@ from .regions import nuclei_region as nuclei_region
 from .regions import patches_in_region as patches_in_region
 from .regions import patches_region as patches_region
 from .regions import split_regions as split_regions
+from .search import FeatureFilter as FeatureFilter
+from .search import filter_features as filter_features
+from .search import list_features as list_features
 from .similarity import nearest_by_activity as nearest_by_activity
 from .similarity import nearest_by_direction as nearest_by_direction
 from .table import build_manifest as build_manifest
