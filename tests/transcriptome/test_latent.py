@@ -116,7 +116,7 @@ def test_marker_lists_are_read_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_scvi_tells_planted_types_apart() -> None:
     pytest.importorskip("scvi")
-    config = LatentConfig(method="scvi", n_latent=4, max_epochs=15, n_posterior=2, n_hidden=32)
+    config = LatentConfig(method="scvi", n_latent=4, max_epochs=100, n_posterior=2, n_hidden=32)
     table = run(add_latent(make_cells(), config, rng=np.random.default_rng(0)))
     again = run(add_latent(make_cells(), config, rng=np.random.default_rng(0)))
     np.testing.assert_array_equal(table.obsm["X_scVI"], again.obsm["X_scVI"])

@@ -136,7 +136,7 @@ def test_counts_are_found_in_a_layer(tmp_path: Path) -> None:
     table.layers["counts"] = sparse.csr_matrix(COUNTS)
     table.write_h5ad(tmp_path / "a.h5ad")
     np.testing.assert_array_equal(read_counts(tmp_path / "a.h5ad").X.toarray(), COUNTS)
-    with pytest.raises(TableError, match="No layer 'raw'.*X, counts"):
+    with pytest.raises(TableError, match=r"No layer 'raw'.*X, counts"):
         read_counts(tmp_path / "a.h5ad", CountsConfig(layer="raw"))
 
 

@@ -1,4 +1,4 @@
-"""The page on the quality of RNA cells: what was dropped and why, clusters, markers. No analysis."""
+"""The page on the quality of RNA cells: what was dropped and why, clusters. No analysis."""
 
 from typing import TYPE_CHECKING
 
@@ -43,10 +43,10 @@ def build_rna_report(result: "PreparedRna") -> Report:
 def _quality_section(result: "PreparedRna") -> Section:
     quality = result.config.quality
     doublets = {
-        "both": f"above the {quality.doublet_percentile:g}th percentile of its sample in genes and "
-        "in counts",
-        "either": f"above the {quality.doublet_percentile:g}th percentile of its sample in genes or "
-        "in counts",
+        "both": f"above percentile {quality.doublet_percentile:g} of its sample in genes and in "
+        "counts",
+        "either": f"above percentile {quality.doublet_percentile:g} of its sample in genes or in "
+        "counts",
         "none": "not looked for",
     }[quality.doublet_rule]
     return Section(

@@ -1,0 +1,185 @@
+"""Ridge regression of all genes at once, and its permutation null through fixed hat matrices.
+
+A ridge prediction of held-out rows is linear in the training targets, ``A Y``; *A* depends on the
+images alone. Permuting the coupling permutes the rows of *Y*. With the targets of all genes written
+in a common basis, ``Y = B C``, the squared error of gene *g* is a quadratic form ``c' M c`` in its
+coefficients, where *M* (rank x rank) is computed once per permutation: no gene is fitted again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_bio_superposition.alignment.genes_folds import Fold, split_wells
+from napari_bio_superposition.core.types import IntArray
+
+Matrix = npt.NDArray[Any]
+ALPHAS = np.logspace(-1, 5, 13)
+_LEFT_OUT = 1e-7
+"""Share of the variance of any gene that the common basis may miss."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hat:
+    """One fold's prediction as a linear map of the training targets, ``left @ (right @ Y)``.
+
+    Parameters
+    ----------
+    train, test
+        Rows.
+    left, right
+        ``(n_test, k + 1)`` and ``(k + 1, n_train)``; their product holds the intercept.
+    extend
+        ``(n_test, n_train)``: makes the targets of the test rows from those of the training rows;
+        ``None`` where test rows have targets of their own.
+    """
+
+    train: IntArray
+    test: IntArray
+    left: Matrix
+    right: Matrix
+    extend: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Targets of all genes in a common basis: ``basis @ train``, and ``basis @ test`` to score on.
+
+    Parameters
+    ----------
+    basis
+        ``(n, r)``.
+    train
+        ``(r, n_genes)``: coefficients of what is learned.
+    test
+        Of what it is scored on, where that is something else.
+    """
+
+    basis: Matrix
+    train: Matrix
+    test: Matrix | None = None
+
+    def values(self) -> Matrix:
+        """Return what is learned, ``(n, n_genes)``, in units of each gene's spread."""
+        return self.basis @ self.train
+
+
+def compress_targets(train: Matrix, test: Matrix | None = None) -> Targets:
+    """Write targets ``(n, n_genes)`` in a common basis of as few columns as are needed.
+
+    Genes are divided by their spread; one that does not vary becomes zero. The barycentric
+    projection blurs, so that a few tens to hundreds of columns hold all genes.
+    """
+    stacked = train if test is None else np.concatenate([train, test], axis=1)
+    stacked = stacked.astype(np.float64)
+    stacked = stacked - stacked.mean(axis=0)
+    spread = stacked.std(axis=0)
+    flat = spread <= 1e-6 * np.maximum(1.0, np.abs(train).max(initial=0.0))
+    scaled = np.where(flat, 0.0, stacked / np.where(flat, 1.0, spread))
+    values, vectors = np.linalg.eigh(scaled @ scaled.T)
+    basis = vectors[:, np.argsort(values)[::-1]]
+    coefficients = basis.T @ scaled
+    energy = np.cumsum(coefficients**2, axis=0)
+    total = np.maximum(energy[-1], 1e-300)
+    missing = np.max(1 - energy / total, axis=1, where=~flat[None, :], initial=0.0)
+    rank = int(np.argmax(missing <= _LEFT_OUT)) + 1
+    kept, found = basis[:, :rank], coefficients[:rank]
+    n_genes = train.shape[1]
+    return Targets(kept, found[:, :n_genes], None if test is None else found[:, n_genes:])
+
+
+def make_hats(
+    folds: Sequence[Fold], targets: Targets, groups: npt.NDArray[np.str_], rng: np.random.Generator
+) -> list[Hat]:
+    """Return the hat matrix of every fold, its penalty chosen by wells within the training part."""
+    return [make_hat(fold, choose_alpha(fold, targets, groups, rng=rng)) for fold in folds]
+
+
+def make_hat(fold: Fold, alpha: float, extend: Any = None) -> Hat:
+    """Return the hat matrix of one fold at penalty *alpha*, of inputs with mean 0."""
+    inputs = fold.inputs_train
+    gram = inputs.T @ inputs + alpha * np.eye(inputs.shape[1])
+    slopes = np.linalg.solve(gram, inputs.T)
+    n_train = len(fold.train)
+    left = np.concatenate([np.ones((len(fold.test), 1)), fold.inputs_test], axis=1)
+    right = np.concatenate([np.full((1, n_train), 1 / n_train), slopes])
+    return Hat(fold.train, fold.test, left, right, extend)
+
+
+def choose_alpha(
+    fold: Fold, targets: Targets, groups: npt.NDArray[np.str_], *, rng: np.random.Generator
+) -> float:
+    """Return the penalty with the least error on held-out wells of the training part, all genes.
+
+    With one training well, where nothing can be held out, the middle of the grid.
+    """
+    wells = groups[fold.train]
+    if len(np.unique(wells)) < 2:
+        return float(ALPHAS[len(ALPHAS) // 2])
+    scale = np.sqrt((targets.train**2).sum(axis=1))
+    values = targets.basis[fold.train] * scale  # error over all genes, in the basis
+    errors = np.zeros(len(ALPHAS))
+    for train, test in split_wells(wells, wells, 3, rng=rng):
+        centre = fold.inputs_train[train].mean(axis=0)
+        left, spread, right = np.linalg.svd(fold.inputs_train[train] - centre, full_matrices=False)
+        mean = values[train].mean(axis=0)
+        inner = left.T @ (values[train] - mean)
+        outer = (fold.inputs_train[test] - centre) @ right.T
+        for number, alpha in enumerate(ALPHAS):
+            shrunk = (spread / (spread**2 + alpha))[:, None] * inner
+            errors[number] += np.sum((values[test] - mean - outer @ shrunk) ** 2)
+    return float(ALPHAS[int(np.argmin(errors))])
+
+
+def score_hats(
+    hats: Sequence[Hat], targets: Sequence[Targets], orders: Sequence[IntArray] | None = None
+) -> Matrix:
+    """Return R2 of every gene over all held-out rows, ``(n_genes,)``.
+
+    ``1 - sum (y - yhat)^2 / sum (y - mean of the fold's y)^2``, both sums over all folds; nan where
+    a gene does not vary.
+
+    Parameters
+    ----------
+    hats
+        One per fold.
+    targets
+        One per fold, or one for all of them.
+    orders
+        Row of the targets that each row gets, ``(n,)``, one per targets; in order where omitted.
+    """
+    error = total = np.zeros(1)
+    for number, hat in enumerate(hats):
+        which = number % len(targets)
+        target = targets[which]
+        basis = target.basis if orders is None else target.basis[orders[which]]
+        learned = hat.left @ (hat.right @ basis[hat.train])
+        true = basis[hat.test] if hat.extend is None else hat.extend @ basis[hat.train]
+        centred = true - true.mean(axis=0)
+        scored_on = target.train if target.test is None else target.test
+        if target.test is None:
+            residual = true - learned
+            error = error + _quadratic(residual.T @ residual, target.train)
+        else:
+            error = error + _quadratic(true.T @ true, scored_on)
+            error = error - 2 * np.sum(scored_on * ((true.T @ learned) @ target.train), axis=0)
+            error = error + _quadratic(learned.T @ learned, target.train)
+        total = total + _quadratic(centred.T @ centred, scored_on)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(total > 1e-12, 1 - error / total, np.nan))
+
+
+def _quadratic(form: Matrix, coefficients: Matrix) -> Matrix:
+    """Return ``c' M c`` of every column of the coefficients."""
+    return np.asarray(np.sum(coefficients * (form @ coefficients), axis=0))
+
+
+def predict_rows(hats: Sequence[Hat], values: Matrix) -> Matrix:
+    """Return what each row is predicted to be by the fold that held it out, ``(n, d)``."""
+    predicted = np.full(values.shape, np.nan)
+    for hat in hats:
+        predicted[hat.test] = hat.left @ (hat.right @ values[hat.train])
+    return predicted
