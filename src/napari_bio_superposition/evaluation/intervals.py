@@ -1,13 +1,20 @@
 """Intervals by a bootstrap over groups (wells): patches of a well are no independent witnesses."""
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-Interval: TypeAlias = tuple[float, float]
-"""Lower and upper end."""
+
+class Interval(NamedTuple):
+    """Lower and upper end of a 95 % interval; nan where it cannot be had."""
+
+    low: float
+    high: float
+
+
+UNKNOWN: Final = Interval(float("nan"), float("nan"))
 N_RESAMPLES: Final = 1000
 LEVEL: Final = 0.95
 
@@ -40,7 +47,7 @@ def ratio_interval(
     _, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     n_groups = int(codes.max(initial=-1)) + 1
     if n_groups < 2:
-        return (float("nan"), float("nan"))
+        return UNKNOWN
     top, bottom = np.bincount(codes, tops), np.bincount(codes, bottoms)
     drawn = rng.integers(n_groups, size=(N_RESAMPLES, n_groups))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -61,7 +68,7 @@ def bootstrap_groups(
     """
     names, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     if len(names) < 2:
-        return (float("nan"), float("nan"))
+        return UNKNOWN
     order = np.argsort(codes, kind="stable")
     rows = np.split(order, np.cumsum(np.bincount(codes))[:-1])
     values = [
@@ -75,6 +82,6 @@ def percentile_interval(values: npt.NDArray[np.floating]) -> Interval:
     """Return the central 95 % of resampled values; those that are no numbers are left out."""
     finite = values[np.isfinite(values)]
     if not len(finite):
-        return (float("nan"), float("nan"))
+        return UNKNOWN
     low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return (float(low), float(high))
+    return Interval(float(low), float(high))
