@@ -139,7 +139,8 @@ def _fit(x: Numbers, y: Numbers, n_splines: int) -> Any:
 def _within(model: Any, x: Numbers, grid: Numbers) -> Numbers:
     """Predict where the draw has patches; beyond, a spline would only be guessing."""
     predicted = np.asarray(model.predict(grid[:, np.newaxis]), np.float64)
-    predicted[(grid < x.min()) | (grid > x.max())] = np.nan
+    margin = 0.02 * (grid[-1] - grid[0])
+    predicted[(grid < x.min() - margin) | (grid > x.max() + margin)] = np.nan
     return predicted
 
 

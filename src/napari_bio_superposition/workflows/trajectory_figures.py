@@ -1,5 +1,6 @@
 """Figures of trajectories, drawn with matplotlib without a screen; values in, figure out."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -115,7 +116,7 @@ def draw_dynamics(dynamics: FeatureDynamics, title: str = "") -> Figure:
     for start in starts:
         axis.axhline(start, color="white", linewidth=1.0)
     ends = [-0.5, *starts, len(dynamics.clusters) - 0.5]
-    middles = [(low + high) / 2 for low, high in zip(ends[:-1], ends[1:], strict=True)]
+    middles = [(low + high) / 2 for low, high in itertools.pairwise(ends)]
     axis.set_yticks(middles, [str(place) for place in range(len(middles))], fontsize=8)
     axis.set_xticks([0, dynamics.profiles.shape[1] - 1], ["early", "late"])
     axis.set_xlabel("patches in the order of pseudotime")
