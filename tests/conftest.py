@@ -32,7 +32,7 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from napari_bio_superposition.models.checkpoint import save_model
     from napari_bio_superposition.models.encoder import EncoderConfig, create_network
     from napari_bio_superposition.models.feature_model import FeatureModel
-    from napari_bio_superposition.models.sae import GatedSAE
+    from napari_bio_superposition.models.sae_gated import GatedSAE
 
     card = ModelCard(
         name="tiny",

@@ -20,7 +20,7 @@ from napari_bio_superposition.models.encoder import (
 )
 from napari_bio_superposition.models.feature_model import FeatureModel
 from napari_bio_superposition.models.normalize import normalize_instances
-from napari_bio_superposition.models.sae import GatedSAE
+from napari_bio_superposition.models.sae_gated import GatedSAE
 
 VECTORS = Path(__file__).parent / "data" / "vectors.npz"
 

@@ -11,8 +11,8 @@ from torch.nn import functional
 from napari_bio_superposition.models.card import TAPS
 from napari_bio_superposition.models.contrastive import supervised_contrastive_loss
 from napari_bio_superposition.models.encoder import EncoderConfig
+from napari_bio_superposition.models.sae_gated import gated_losses
 from napari_bio_superposition.models.sae_loss import (
-    gated_losses,
     project_decoder_gradient,
     schedule_sparsity,
 )

@@ -1,21 +1,16 @@
-"""The gated SAE: the gate as a threshold, losses by hand, and a planted dictionary recovered."""
+"""The gated SAE: the gate as a threshold, and its losses, each by hand."""
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from napari_bio_superposition.core.progress import run
-from napari_bio_superposition.models.sae import GatedSAE
+from napari_bio_superposition.models.sae_gated import GatedSAE, gated_losses
 from napari_bio_superposition.models.sae_loss import (
-    gated_losses,
     normalize_decoder,
     project_decoder_gradient,
     schedule_sparsity,
 )
 from napari_bio_superposition.models.sae_metrics import measure_sae
-from napari_bio_superposition.models.sae_training import fit_sae
-from napari_bio_superposition.models.training_config import SaeConfig
 
 
 @pytest.fixture
@@ -122,21 +117,3 @@ def test_metrics_by_hand(sae):
     assert metrics.fvu == pytest.approx(error / variance)
     assert metrics.firing_rate.tolist() == [0.5, 0.5, 0.5]
     assert metrics.alive_share() == 1.0
-
-
-def test_a_planted_dictionary_is_recovered():
-    """32 directions squeezed into 16 dimensions, two at a time."""
-    rng = np.random.default_rng(0)
-    truth = functional.normalize(torch.from_numpy(rng.standard_normal((32, 16))).float(), dim=1)
-    codes = torch.zeros(20_000, 32)
-    chosen = torch.from_numpy(rng.random((20_000, 32)).argsort(1)[:, :2])
-    codes.scatter_(1, chosen, torch.from_numpy(rng.uniform(0.5, 1.5, (20_000, 2))).float())
-    tokens = functional.normalize(codes @ truth, dim=1)
-    config = SaeConfig(
-        n_latents=64, sparsity=0.12, n_epochs=15, batch_tokens=500, learning_rate=3e-3
-    )
-    sae = GatedSAE.create(16, 64, rng=torch.Generator().manual_seed(0))
-    losses = run(fit_sae(sae, tokens, config, rng=rng))
-    cosine = (truth @ functional.normalize(sae.W_dec.detach(), dim=1).T).amax(1)
-    assert (cosine > 0.9).float().mean() >= 0.9
-    assert losses[-1] < 0.5 * losses[0]

@@ -14,8 +14,8 @@ from .inference import TokenCache as TokenCache
 from .inference import encode_patches as encode_patches
 from .inference import latent_maps as latent_maps
 from .published import import_published as import_published
+from .sae_config import SaeConfig as SaeConfig
 from .sae_training import train_sae as train_sae
 from .training import train_encoder as train_encoder
 from .training_config import ContrastiveConfig as ContrastiveConfig
 from .training_config import NormalizationConfig as NormalizationConfig
-from .training_config import SaeConfig as SaeConfig

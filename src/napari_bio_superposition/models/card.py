@@ -17,9 +17,11 @@ Tap = Literal["stage5_mid", "stage5_out", "refine_out"]
 Centring = Literal["dataset", "image", "batch", "none"]
 InstanceNormalization = Literal["clamp", "bypass"]
 IntensityScaling = Literal["dtype", "field_percentile"]
+SaeKind = Literal["gated", "jumprelu", "batch_topk", "matryoshka"]
 TAPS: Final = get_args(Tap)
 CENTRINGS: Final = get_args(Centring)
 INSTANCE_NORMALIZATIONS: Final = get_args(InstanceNormalization)
+SAE_KINDS: Final = get_args(SaeKind)
 CARD_FILE: Final = "card.json"
 WEIGHTS_FILE: Final = "model.safetensors"
 _FORMAT: Final = 1
@@ -63,8 +65,8 @@ class ModelCard:
     """What is subtracted from the tokens; the same in training, inference and overlays."""
     norm_restored: bool = True
     """Whether activations are multiplied by the lengths that the centred tokens had."""
-    sae_kind: Literal["gated"] = "gated"
-    """Kind of sparse autoencoder."""
+    sae_kind: SaeKind = "gated"
+    """Kind of sparse autoencoder; each is run as a JumpReLU with stored thresholds."""
     n_latents: Annotated[int, Range(1, 1_000_000)]
     """Size of the dictionary."""
     training_data: str = ""

@@ -15,7 +15,7 @@ from napari_bio_superposition.models.card import CARD_FILE, WEIGHTS_FILE, ModelC
 from napari_bio_superposition.models.catalogue import find_model, list_models
 from napari_bio_superposition.models.encoder import Encoder, use_channels_last
 from napari_bio_superposition.models.feature_model import FeatureModel, encoder_config
-from napari_bio_superposition.models.sae import GatedSAE
+from napari_bio_superposition.models.sae_kinds import empty_sae
 
 __all__ = ["assemble_model", "list_models", "load_model", "save_model"]
 
@@ -91,7 +91,7 @@ def assemble_model(card: ModelCard, tensors: dict[str, Tensor]) -> FeatureModel:
     """
     with torch.device("meta"):
         encoder = Encoder(encoder_config(card))
-        sae = GatedSAE(card.width, card.n_latents)
+        sae = empty_sae(card.sae_kind, card.width, card.n_latents)
     expected = _shapes(encoder, "encoder.") | _shapes(sae, "sae.")
     if card.centring == "dataset":
         expected["mean_token"] = (card.width,)

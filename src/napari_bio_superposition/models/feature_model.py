@@ -10,7 +10,7 @@ from napari_bio_superposition.core.errors import ModelError
 from napari_bio_superposition.models.card import ModelCard
 from napari_bio_superposition.models.encoder import Encoder, EncoderConfig
 from napari_bio_superposition.models.normalize import normalize_instances
-from napari_bio_superposition.models.sae import GatedSAE
+from napari_bio_superposition.models.sae import SparseAutoencoder
 from napari_bio_superposition.models.tokens import PreparedTokens, prepare_tokens
 
 
@@ -30,7 +30,7 @@ class FeatureModel:
 
     card: ModelCard
     encoder: Encoder
-    sae: GatedSAE
+    sae: SparseAutoencoder
     mean_token: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -57,7 +57,7 @@ class FeatureModel:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.sae.W_mag.device
+        return self.sae.device
 
     def to(self, device: str) -> Self:
         """Return the model on *device*; its networks are moved, not copied."""

@@ -1,4 +1,4 @@
-"""The gated SAE in training: straight-through gate, losses, sparsity schedule, gradients."""
+"""What the losses of all SAE kinds share: terms, sparse decode, schedule, decoder norms."""
 
 from dataclasses import dataclass
 
@@ -6,85 +6,92 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_bio_superposition.models.sae import GatedSAE
+from napari_bio_superposition.models.sae import SparseAutoencoder
+from napari_bio_superposition.models.sparse_decode import decode_active, find_active
 
 
 @dataclass(frozen=True, eq=False)
-class GatedLosses:
-    """The three terms of the loss, scalars, and the share of active latents per latent.
+class SaeLosses:
+    """The terms of a loss, scalars, and what a step says about the dictionary.
 
-    ``active`` is ``(n_latents,)``, without gradient; its sum is the L0 of the batch.
+    Parameters
+    ----------
+    reconstruction, sparsity, auxiliary
+        With gradient; ``sparsity`` and ``auxiliary`` are 0 where a kind has no such term.
+    active
+        Share of tokens on which each latent is active, ``(n_latents,)``; its sum is the L0.
+    fvu
+        Fraction of variance unexplained on these tokens, from the reconstruction that is there.
     """
 
     reconstruction: Tensor
     sparsity: Tensor
     auxiliary: Tensor
     active: Tensor
+    fvu: Tensor
 
     def total(self, coefficient: float, *, auxiliary_weight: float = 1 / 32) -> Tensor:
         """Return ``reconstruction + coefficient * sparsity + auxiliary_weight * auxiliary``."""
         return self.reconstruction + coefficient * self.sparsity + auxiliary_weight * self.auxiliary
 
 
-def gated_losses(
-    sae: GatedSAE,
-    tokens: Tensor,
-    *,
-    sparsity: str = "sum",
-    n_auxiliary: int = 32,
-    second_bias: bool = False,
-) -> GatedLosses:
-    """Return the published losses of unit tokens (method specification, 7.3).
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """Tokens decoded from activations: how far off they are, and which latents made them.
 
-    Parameters
-    ----------
-    sae
-        What is trained.
-    tokens
-        ``(token, width)``.
-    sparsity
-        ``sum`` adds the gate's pre-activations over features (and averages over tokens), so that
-        a coefficient means the same for every dictionary size; ``mean`` averages over
-        features too, as published.
-    n_auxiliary
-        Closed latents per token, the largest first, that shall explain the residual.
-    second_bias
-        Adds the decoder's bias a second time in the auxiliary term, as published.
+    ``squared`` is the squared error per token, with gradient; ``residual`` what is unexplained,
+    ``(token, width)``, without.
     """
-    u = tokens @ sae.W_mag  # (token, latent); one product for gate and magnitude
-    gate = u + sae.b_gate
-    magnitude = functional.relu(u + sae.b_mag)
-    is_open = gate > 0
-    activations = magnitude * _straight_through(gate, is_open)
-    reconstructed = sae.decode(activations)
-    row_norms = sae.W_dec.detach().norm(dim=1)
-    penalty = functional.relu(gate) @ row_norms  # (token,), summed over features
-    if sparsity == "mean":
-        penalty = penalty / sae.n_latents
-    residual = tokens - reconstructed.detach()
-    bias = sae.b_dec.detach() if second_bias else None
-    explained = _decode_largest(sae, magnitude.masked_fill(is_open, 0.0), n_auxiliary, bias)
-    return GatedLosses(
-        reconstruction=(reconstructed - tokens).square().sum(1).mean(),
-        sparsity=penalty.mean(),
-        auxiliary=(explained - residual).square().sum(1).mean(),
-        active=(activations.detach() > 0).float().mean(0),
-    )
+
+    squared: Tensor
+    residual: Tensor
+    active: Tensor
+    fvu: Tensor
 
 
-def _straight_through(gate: Tensor, is_open: Tensor) -> Tensor:
-    """Return the hard gate, with the derivative of the sigmoid."""
-    soft = torch.sigmoid(gate)
-    return is_open.to(soft.dtype) + (soft - soft.detach())
+def reconstruct(sae: SparseAutoencoder, tokens: Tensor, activations: Tensor) -> Reconstruction:
+    """Decode the active latents only, and measure the error on the way."""
+    found = find_active(activations.detach())
+    error = decode_active(activations, found, sae.W_dec) + sae.b_dec - tokens
+    return measure_error(tokens, error, found.shares())
 
 
-def _decode_largest(sae: GatedSAE, closed: Tensor, n_largest: int, bias: Tensor | None) -> Tensor:
-    """Decode the largest entries of each row through the detached decoder: a sparse product."""
-    values, latents = closed.topk(min(n_largest, sae.n_latents), dim=1)
-    decoded = functional.embedding_bag(
+def measure_error(tokens: Tensor, error: Tensor, active: Tensor) -> Reconstruction:
+    """Return what an *error* ``(token, width)`` of a reconstruction means."""
+    squared = error.square().sum(1)
+    variance = (tokens - tokens.mean(0)).square().sum()
+    fvu = squared.detach().sum() / variance.clamp_min(1e-12)
+    return Reconstruction(squared, -error.detach(), active, fvu)
+
+
+def decode_largest(sae: SparseAutoencoder, candidates: Tensor, n_largest: int) -> Tensor:
+    """Decode the largest entries of each row through the detached decoder: a sparse product.
+
+    *candidates* is ``(token, n_latents)``; gradients flow into the entries that were chosen.
+    """
+    values, latents = candidates.topk(min(n_largest, candidates.shape[1]), dim=1)
+    decoded: Tensor = functional.embedding_bag(
         latents, sae.W_dec.detach(), per_sample_weights=values, mode="sum"
     )
-    return decoded if bias is None else decoded + bias
+    return decoded
+
+
+def dead_latents_loss(
+    sae: SparseAutoencoder, activations: Tensor, residual: Tensor, dead: Tensor | None, n: int
+) -> Tensor:
+    """Return AuxK: how badly the *n* largest dead latents per token explain the residual.
+
+    Gao et al. 2024, *Scaling and evaluating sparse autoencoders*, appendix A.2; *activations* are
+    the rectified ones of all latents before any of them is dropped.
+    """
+    if dead is None or not dead.any():
+        return residual.new_zeros(())
+    candidates = dead.nonzero().flatten()
+    values, positions = activations[:, candidates].topk(min(n, len(candidates)), dim=1)
+    explained = functional.embedding_bag(
+        candidates[positions], sae.W_dec, per_sample_weights=values, mode="sum"
+    )
+    return (explained - residual).square().sum(1).mean()
 
 
 def schedule_sparsity(
@@ -110,7 +117,7 @@ def schedule_sparsity(
 
 
 @torch.no_grad()
-def project_decoder_gradient(sae: GatedSAE) -> None:
+def project_decoder_gradient(sae: SparseAutoencoder) -> None:
     """Remove, in place, the part of each decoder row's gradient that would only change its norm."""
     if sae.W_dec.grad is not None:
         rows = functional.normalize(sae.W_dec, dim=1)
@@ -118,6 +125,6 @@ def project_decoder_gradient(sae: GatedSAE) -> None:
 
 
 @torch.no_grad()
-def normalize_decoder(sae: GatedSAE) -> None:
+def normalize_decoder(sae: SparseAutoencoder) -> None:
     """Make the decoder's rows unit vectors again, in place."""
     sae.W_dec.copy_(functional.normalize(sae.W_dec, dim=1))

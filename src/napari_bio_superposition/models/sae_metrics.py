@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from napari_bio_superposition.models.sae import GatedSAE
+from napari_bio_superposition.models.sae import SparseAutoencoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class SaeMetrics:
 
 
 @torch.no_grad()
-def measure_sae(sae: GatedSAE, tokens: Tensor, *, chunk: int = 4096) -> SaeMetrics:
+def measure_sae(sae: SparseAutoencoder, tokens: Tensor, *, chunk: int = 4096) -> SaeMetrics:
     """Measure an SAE on prepared unit tokens ``(token, width)``, chunk by chunk."""
     mean = tokens.mean(0)
     error, variance = 0.0, 0.0

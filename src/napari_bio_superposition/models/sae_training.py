@@ -1,196 +1,202 @@
-"""Training of the gated SAE as a job, from patches or tokens in memory. No files, no encoder."""
+"""Training of sparse autoencoders as a job that can be resumed. No files, no choice of kinds."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_bio_superposition.core.progress import Job, Progress
-from napari_bio_superposition.core.types import FloatArray
-from napari_bio_superposition.models.contrastive import rotate_randomly
-from napari_bio_superposition.models.encoder import Encoder
-from napari_bio_superposition.models.normalize import normalize_instances
-from napari_bio_superposition.models.optimization import (
-    finite_loss,
-    set_learning_rate,
-    torch_generator,
-    warmup_cosine,
+from napari_bio_superposition.models.sae import SparseAutoencoder
+from napari_bio_superposition.models.sae_config import DEFAULT_TARGET_L0, SaeConfig
+from napari_bio_superposition.models.sae_kinds import create_sae
+from napari_bio_superposition.models.sae_metrics import SaeMetrics, measure_sae
+from napari_bio_superposition.models.sae_trainer import SaeTrainer, StepReport, TrainingState
+from napari_bio_superposition.models.token_buffer import (
+    PatchRows,
+    TokenBuffer,
+    TokenMaker,
+    TokenShard,
+    TokenSource,
+    collect_evaluation_tokens,
+    compute_mean_token,
 )
-from napari_bio_superposition.models.sae import GatedSAE
-from napari_bio_superposition.models.sae_loss import (
-    gated_losses,
-    normalize_decoder,
-    project_decoder_gradient,
-    schedule_sparsity,
-)
-from napari_bio_superposition.models.tokens import mean_scaled_token, prepare_tokens
-from napari_bio_superposition.models.training_config import NormalizationConfig, SaeConfig
+
+_STEP = "Training the SAE"
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedSae:
-    """A gated SAE, the mean token that belongs to it, and the total loss of every step."""
-
-    sae: GatedSAE
-    mean_token: Tensor | None
-    losses: npt.NDArray[np.float64]
-
-
-def train_sae(
-    encoder: Encoder,
-    pixels: FloatArray,
-    config: SaeConfig,
-    normalization: NormalizationConfig,
-    *,
-    rng: np.random.Generator,
-) -> Job[TrainedSae]:
-    """Train a gated SAE on tokens of rotated patches (method specification, 7).
+    """An SAE in evaluation mode, the mean token that belongs to it, and how it came about.
 
     Parameters
     ----------
-    encoder
-        In evaluation mode; its device is used.
-    pixels
-        Training patches ``(n, channel, side, side)`` float32 in ``[0, 1]``.
+    sae
+        Thresholds are calibrated.
+    mean_token
+        ``(width,)`` where the centring is ``dataset``.
+    curves
+        ``loss``, ``l0``, ``fvu`` and ``coefficient`` of every step.
+    metrics
+        Measured on the fixed evaluation tokens, with the thresholds of inference.
+    """
+
+    sae: SparseAutoencoder
+    mean_token: Tensor | None
+    curves: dict[str, npt.NDArray[np.float64]]
+    metrics: SaeMetrics
+
+    @property
+    def losses(self) -> npt.NDArray[np.float64]:
+        """Total loss of every step."""
+        return self.curves["loss"]
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoints:
+    """Where a training keeps its state, and where it goes on from.
+
+    Parameters
+    ----------
+    save
+        Called at the end of each shard.
+    state
+        What an earlier run saved; ``None`` to begin.
+    """
+
+    save: Callable[[TrainingState], None] | None = None
+    state: TrainingState | None = None
+
+
+def train_sae(
+    maker: TokenMaker,
+    patches: PatchRows,
+    config: SaeConfig,
+    *,
+    rng: np.random.Generator,
+    evaluation: PatchRows | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> Job[TrainedSae]:
+    """Train an SAE on tokens of rotated patches (method specification, 7).
+
+    Parameters
+    ----------
+    maker
+        Encoder, normalisation, tap and centring; the mean token is computed where one is needed
+        and none is given.
+    patches
+        Training patches.
     config
         How to train.
-    normalization
-        As the encoder was trained.
     rng
-        The only source of chance: weights, rotations, places, order.
+        The only source of chance; a resumed run takes that of its state instead.
+    evaluation
+        Patches that L0, FVU and firing rates are measured on; the training patches where omitted.
+    checkpoints
+        For runs that may be killed.
+
+    Raises
+    ------
+    ModelError
+        Where the loss diverges, or there is no patch.
     """
-    chance = torch_generator(rng)
-    mean_token = None
-    if config.centring == "dataset":
-        mean_token = yield from compute_mean_token(encoder, pixels, normalization, tap=config.tap)
-    tokens = yield from collect_tokens(
-        encoder, pixels, config, normalization, mean_token=mean_token, rng=chance
+    state = None if checkpoints is None else checkpoints.state
+    seed = int(rng.integers(2**62)) if state is None else state.seed
+    chance = np.random.default_rng(seed)
+    if config.centring == "dataset" and maker.mean_token is None:
+        mean_token = yield from compute_mean_token(maker, patches, rng=chance)
+        maker = replace(maker, mean_token=mean_token)
+    held_out = patches if evaluation is None else evaluation
+    tokens = yield from collect_evaluation_tokens(
+        maker, held_out, config.evaluation_tokens, rng=chance
     )
-    sae = GatedSAE.create(tokens.shape[1], config.n_latents, rng=chance).to(tokens.device)
-    losses = yield from fit_sae(sae, tokens, config, rng=rng)
-    return TrainedSae(sae.requires_grad_(False).eval(), mean_token, losses)
+    source = TokenBuffer(maker, patches, config, seed=seed)
+    trained = yield from fit_sae(source, config, tokens, seed=seed, checkpoints=checkpoints)
+    return replace(trained, mean_token=maker.mean_token)
 
 
 def fit_sae(
-    sae: GatedSAE, tokens: Tensor, config: SaeConfig, *, rng: np.random.Generator
-) -> Job[npt.NDArray[np.float64]]:
-    """Fit an SAE in place to unit tokens ``(token, width)``; return the loss of every step."""
-    optimizer = torch.optim.AdamW(
-        sae.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    n_batches = math.ceil(len(tokens) / config.batch_tokens)
-    n_steps = config.n_epochs * n_batches
-    losses: list[float] = []
-    for rows in _epochs(len(tokens), n_batches, config.n_epochs, rng):
-        step = len(losses)
-        rate = warmup_cosine(step, n_steps, n_warmup=n_steps // 10)
-        set_learning_rate(optimizer, config.learning_rate * rate)
-        coefficient = schedule_sparsity(
-            step,
-            n_steps,
-            final=config.sparsity,
-            n_warmup=config.warmup_steps,
-            ramp=config.ramp,
-        )
-        batch = tokens[rows.to(tokens.device)].float()
-        loss, l0 = _step(sae, optimizer, batch, config, coefficient)
-        losses.append(loss)
-        notice = f"loss {loss:.4f}, {l0:.1f} active latents per token"
-        yield Progress("Training the SAE", len(losses), n_steps, "steps", notice)
-    return np.array(losses)
-
-
-def _epochs(n: int, n_batches: int, n_epochs: int, rng: np.random.Generator) -> Iterator[Tensor]:
-    for _ in range(n_epochs):
-        yield from torch.from_numpy(rng.permutation(n)).chunk(n_batches)
-
-
-def _step(
-    sae: GatedSAE,
-    optimizer: torch.optim.Optimizer,
-    tokens: Tensor,
+    source: TokenSource,
     config: SaeConfig,
-    coefficient: float,
-) -> tuple[float, float]:
-    """Take one step; return the total loss and the mean number of active latents before it."""
-    terms = gated_losses(
-        sae,
-        tokens,
-        sparsity=config.sparsity_reduction,
-        n_auxiliary=config.n_auxiliary,
-        second_bias=config.second_bias,
-    )
-    loss = terms.total(coefficient, auxiliary_weight=config.auxiliary_weight)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    project_decoder_gradient(sae)
-    nn.utils.clip_grad_norm_(sae.parameters(), config.gradient_norm)
-    optimizer.step()
-    normalize_decoder(sae)
-    return finite_loss(loss), float(terms.active.sum())
-
-
-@torch.no_grad()
-def compute_mean_token(
-    encoder: Encoder,
-    pixels: FloatArray,
-    normalization: NormalizationConfig,
+    evaluation: Tensor,
     *,
-    tap: str,
-    batch_size: int = 16,
-) -> Job[Tensor]:
-    """Return the mean gap-scaled token of patches, ``(width,)``: the fixed centre of a model."""
-    total, n_done = torch.zeros(encoder.config.width, dtype=torch.float64), 0
-    for patches in _batches(pixels, batch_size):
-        features = encoder(_normalized(patches, normalization, encoder), tap)
-        total += mean_scaled_token(features).double().cpu() * len(patches)
-        n_done += len(patches)
-        yield Progress("Computing the mean token", n_done, len(pixels), "patches")
-    return (total / n_done).float().to(_device(encoder))
+    seed: int,
+    checkpoints: Checkpoints | None = None,
+) -> Job[TrainedSae]:
+    """Fit a new SAE to tokens; see `train_sae`.
 
-
-@torch.no_grad()
-def collect_tokens(
-    encoder: Encoder,
-    pixels: FloatArray,
-    config: SaeConfig,
-    normalization: NormalizationConfig,
-    *,
-    mean_token: Tensor | None,
-    rng: torch.Generator,
-) -> Job[Tensor]:
-    """Return unit tokens at random places of rotated patches, ``(token, width)`` float16.
-
-    All patches give the same number, ``config.tokens_per_patch`` or all that they have, so that a
-    shuffled batch mixes many images.
+    Parameters
+    ----------
+    source
+        Unit tokens in shards.
+    config
+        How to train.
+    evaluation
+        Unit tokens to measure on, ``(token, width)``.
+    seed
+        Of the first weights and of the order of tokens.
+    checkpoints
+        For runs that may be killed.
     """
-    collected: list[Tensor] = []
-    for patches in _batches(pixels, 16):
-        rotated = rotate_randomly(patches, rng=rng)
-        features = encoder(_normalized(rotated, normalization, encoder), config.tap)
-        unit = prepare_tokens(features, centring=config.centring, mean_token=mean_token).unit
-        for row in unit:
-            chosen = torch.randperm(len(row), generator=rng)[: config.tokens_per_patch]
-            collected.append(row[chosen.to(row.device)].half())
-        yield Progress("Collecting tokens", len(collected), len(pixels), "patches")
-    return torch.cat(collected)
+    checkpoints = checkpoints or Checkpoints()
+    n_batches = [math.ceil(size / config.batch_tokens) for size in source.shard_sizes]
+    n_steps = config.n_epochs * sum(n_batches)
+    sae = create_sae(config, source.width, rng=torch.Generator().manual_seed(seed))
+    trainer = SaeTrainer(sae.to(source.device), config, n_steps)
+    if checkpoints.state is not None:
+        trainer.restore(checkpoints.state)
+    places = [(epoch, index) for epoch in range(config.n_epochs) for index in range(len(n_batches))]
+    for position, (epoch, index) in enumerate(places):
+        if position < trainer.position:
+            continue
+        shard = yield from source.shard(epoch, index)
+        order = np.random.default_rng([seed, epoch, index, 1]).permutation(len(shard.unit))
+        for batch in _batches(shard, order, n_batches[index]):
+            report = trainer.step(batch)
+            yield Progress(_STEP, trainer.n_done, n_steps, "steps", str(report))
+        del shard
+        trainer.position = position + 1
+        if checkpoints.save is not None and trainer.position < len(places):
+            checkpoints.save(trainer.state(seed))
+        yield from _measure_on_the_way(trainer, evaluation, epoch, n_steps)
+    metrics = calibrate_and_measure(trainer.sae, config, evaluation)
+    sae = trainer.sae.requires_grad_(False).eval()
+    return TrainedSae(sae, None, trainer.curves(), metrics)
 
 
-def _batches(pixels: FloatArray, batch_size: int) -> Iterator[Tensor]:
-    for start in range(0, len(pixels), batch_size):
-        yield torch.from_numpy(np.ascontiguousarray(pixels[start : start + batch_size]))
+def calibrate_and_measure(sae: SparseAutoencoder, config: SaeConfig, tokens: Tensor) -> SaeMetrics:
+    """Set the thresholds of inference on evaluation tokens, and measure the SAE with them."""
+    sae.calibrate(tokens, target_l0=config.request.target_l0 or DEFAULT_TARGET_L0)
+    return measure_sae(sae, tokens)
 
 
-def _normalized(patches: Tensor, config: NormalizationConfig, encoder: Encoder) -> Tensor:
-    normalized = normalize_instances(
-        patches.to(_device(encoder)), mode=config.mode, std_floor=config.std_floor
+def _measure_on_the_way(
+    trainer: SaeTrainer, evaluation: Tensor, epoch: int, n_steps: int
+) -> Job[None]:
+    metrics = calibrate_and_measure(trainer.sae, trainer.config, evaluation)
+    notice = (
+        f"epoch {epoch + 1} of {trainer.config.n_epochs}, on the evaluation set: "
+        f"L0 {metrics.l0:.1f}, FVU {metrics.fvu:.3f}, alive {metrics.alive_share():.0%}"
     )
-    return normalized.contiguous(memory_format=torch.channels_last)
+    yield Progress(_STEP, trainer.n_done, n_steps, "steps", notice)
 
 
-def _device(encoder: Encoder) -> torch.device:
-    return next(encoder.parameters()).device
+def _batches(
+    shard: TokenShard, order: npt.NDArray[np.int64], n_batches: int
+) -> Iterator[TokenShard]:
+    for rows in np.array_split(order, n_batches):
+        chosen = torch.from_numpy(rows).to(shard.unit.device)
+        yield TokenShard(shard.unit[chosen].float(), shard.norms[chosen])
+
+
+__all__ = [
+    "Checkpoints",
+    "StepReport",
+    "TrainedSae",
+    "calibrate_and_measure",
+    "fit_sae",
+    "train_sae",
+]
