@@ -34,6 +34,14 @@ from .workflows.analyze import analyze_image as analyze_image
 from .workflows.analyze import overlay as overlay
 from .workflows.analyze import restore_tokens as restore_tokens
 from .workflows.analyze_files import analyze_files as analyze_files
+from .workflows.batch import collect_batch as collect_batch
+from .workflows.batch import rerun_batch as rerun_batch
+from .workflows.batch import run_batch as run_batch
+from .workflows.batch import run_plan as run_plan
+from .workflows.batch_config import BatchConfig as BatchConfig
+from .workflows.batch_config import ResourceConfig as ResourceConfig
+from .workflows.batch_plan import plan_batch as plan_batch
+from .workflows.batch_plan import read_plan as read_plan
 from .workflows.demo import run_demo as run_demo
 from .workflows.demo_config import DemoConfig as DemoConfig
 from .workflows.loading import load_models as load_models

@@ -26,8 +26,6 @@ from napari_bio_superposition.workflows.batch import (
     collect_batch,
     compare_runs,
     describe_progress,
-    plan_batch,
-    read_plan,
     read_status,
     rerun_batch,
     run_batch,
@@ -35,6 +33,7 @@ from napari_bio_superposition.workflows.batch import (
     with_resources,
 )
 from napari_bio_superposition.workflows.batch_config import BatchConfig, ResourceConfig
+from napari_bio_superposition.workflows.batch_plan import plan_batch, read_plan
 
 CHANNELS = ["MitoTDR", "Lyso", "H33342", "Sytox"]
 SIDE = 160

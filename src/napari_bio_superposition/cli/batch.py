@@ -73,7 +73,8 @@ def _check(command: BatchCommand) -> None:
 
 
 def _summarize(command: BatchCommand) -> Job[Any]:
-    from napari_bio_superposition.workflows.batch import collect_batch, read_plan, run_batch
+    from napari_bio_superposition.workflows.batch import collect_batch, run_batch
+    from napari_bio_superposition.workflows.batch_plan import read_plan
 
     if command.step == "collect":
         plan = read_plan(command.out)
@@ -85,11 +86,10 @@ def _summarize(command: BatchCommand) -> Job[Any]:
 def _do_step(command: BatchCommand) -> Job[dict[str, Any]]:
     from napari_bio_superposition.workflows.batch import (
         describe_progress,
-        plan_batch,
-        read_plan,
         run_plan,
         with_resources,
     )
+    from napari_bio_superposition.workflows.batch_plan import plan_batch, read_plan
 
     if command.step == "plan":
         job = plan_batch(command.files, command.settings, command.out, metadata=command.table)

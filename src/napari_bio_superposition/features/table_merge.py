@@ -133,16 +133,16 @@ def _check(parts: Sequence[TablePart], rows: pd.DataFrame) -> None:
 
 def _lazy_values(parts: Sequence[TablePart]) -> Any:
     """Return the activations of all patches as a dask array of one block per part."""
-    import dask
     import dask.array as da
+    from dask.delayed import delayed
 
     n_values = sum(part.n_patches for part in parts) * len(parts[0].features)
     as_sparse = n_values > 0 and sum(p.n_nonzero for p in parts) < SPARSE_BELOW * n_values
     empty = np.empty((0, 0), np.float32)
     meta = sparse.csr_matrix(empty) if as_sparse else empty
     blocks = [
-        da.from_delayed(
-            dask.delayed(_read_values)(part.path, as_sparse),
+        da.from_delayed(  # type: ignore[no-untyped-call]
+            delayed(_read_values)(part.path, as_sparse),
             shape=part.shape,
             dtype=np.float32,
             meta=meta,
@@ -150,7 +150,9 @@ def _lazy_values(parts: Sequence[TablePart]) -> Any:
         for part in parts
         if part.n_patches
     ]
-    return da.concatenate(blocks) if blocks else empty.reshape(0, len(parts[0].features))
+    if not blocks:
+        return empty.reshape(0, len(parts[0].features))
+    return da.concatenate(blocks)  # type: ignore[no-untyped-call]
 
 
 def read_values(part: TablePart) -> Any:
@@ -172,19 +174,21 @@ def _read_values(path: Path, as_sparse: bool) -> Any:
 
 
 def _lazy_array(parts: Sequence[TablePart], key: str) -> Any:
-    import dask
     import dask.array as da
+    from dask.delayed import delayed
 
     width = parts[0].arrays[key]
     dtype = np.float64 if key == Keys.SPATIAL else np.float32
     blocks = [
-        da.from_delayed(
-            dask.delayed(_read_array)(part.path, key), shape=(part.n_patches, width), dtype=dtype
+        da.from_delayed(  # type: ignore[no-untyped-call]
+            delayed(_read_array)(part.path, key), shape=(part.n_patches, width), dtype=dtype
         )
         for part in parts
         if part.n_patches
     ]
-    return da.concatenate(blocks) if blocks else np.zeros((0, width), dtype)
+    if not blocks:
+        return np.zeros((0, width), dtype)
+    return da.concatenate(blocks)  # type: ignore[no-untyped-call]
 
 
 def _read_array(path: Path, key: str) -> npt.NDArray[Any]:

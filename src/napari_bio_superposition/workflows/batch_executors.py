@@ -172,19 +172,7 @@ class Cluster:
     _futures: list[Any] = field(default_factory=list)
 
     def __enter__(self) -> "Cluster":
-        try:
-            from distributed import Client
-        except ImportError as error:
-            raise MissingExtraError("distributed", "cluster", "A scheduler") from error
-        try:
-            self._client = Client(
-                self.plan.config.resources.scheduler, timeout=20, set_as_default=False
-            )
-        except (OSError, ValueError) as error:
-            raise BioSuperpositionError(
-                f"No scheduler answers at {self.plan.config.resources.scheduler} ({error}). "
-                "Start one with `dask scheduler`, and workers with `dask worker ADDRESS`."
-            ) from error
+        self._client = _connect(self.plan.config.resources.scheduler)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -203,7 +191,8 @@ class Cluster:
             future = self._client.submit(_work_on_cluster, folder, unit, pure=False)
             by_key[future.key] = unit
             self._futures.append(future)
-        for future in as_completed(self._futures):
+        completed = as_completed(self._futures, loop=self._client.loop)  # type: ignore[no-untyped-call]
+        for future in completed:
             unit = by_key[future.key]
             try:
                 outcome = future.result()
@@ -214,11 +203,26 @@ class Cluster:
             yield outcome
 
 
+def _connect(address: str) -> Any:
+    """Return a client of the scheduler at *address*."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise MissingExtraError("distributed", "cluster", "A scheduler") from error
+    try:
+        return Client(address, timeout=10, set_as_default=False)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise BioSuperpositionError(
+            f"No scheduler answers at {address} ({error}). "
+            "Start one with `dask scheduler`, and workers with `dask worker ADDRESS`."
+        ) from error
+
+
 def _work_on_cluster(folder: str, unit: Unit) -> Outcome:
     """Do one field on a dask worker, which keeps plan and models for the next one."""
     from distributed import get_worker
 
-    keeper = get_worker()
+    keeper: Any = get_worker()
     kept = getattr(keeper, "bio_superposition", None)
     stamp = (folder, (Path(folder) / "plan.json").stat().st_mtime_ns)
     if kept is None or kept[0] != stamp:
