@@ -1,13 +1,16 @@
 """What the Features dock does, without a widget: works on any viewer model. No Qt, no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_bio_superposition.core.errors import TableError
+from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.types import BoolArray
 from napari_bio_superposition.widgets.feature_display import FeatureDisplay
+from napari_bio_superposition.widgets.feature_report import FeatureReport, collect_report
 from napari_bio_superposition.widgets.image_link import ImageLink
 from napari_bio_superposition.widgets.patch_groups import REST, PatchGroup, rows_of_group
 from napari_bio_superposition.widgets.preload import gentle_imports
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels, Shapes
 
     from napari_bio_superposition.features.differential_config import DifferentialConfig
+    from napari_bio_superposition.features.notes import NoteBook
 
 _NO_IMAGE = "There is no analysed image yet. Open one and press Run in the dock Analyse."
 _NO_FEATURES = "This result has no features. Run the analysis with a model that fits the channels."
@@ -106,6 +110,57 @@ class Explorer:
     def rank_regions(self, regions: Mapping[str, BoolArray]) -> Job[RankedRegions]:
         """Return the job that ranks the features of each region."""
         return _rank_regions(self.image(), dict(regions))
+
+    # --- one feature -------------------------------------------------------------------------
+
+    def describe(self, latent: int, groupby: str) -> Job[FeatureReport]:
+        """Return the job that collects what is known of a feature.
+
+        Raises
+        ------
+        TableError
+            Where there is no table.
+        """
+        if self.study.table is None:
+            raise TableError(_NO_IMAGE)
+        return collect_report(
+            self.study.table, list(self.study.images.values()), latent, groupby or Keys.GENOTYPE
+        )
+
+    def read_notes(self) -> "NoteBook":
+        """Return names, notes and lists of the model's features; none where there is no model."""
+        from napari_bio_superposition.features.notes import NoteBook, read_notes
+
+        path = self._notes_path()
+        return NoteBook() if path is None else read_notes(path)
+
+    def change_notes(self, change: "Callable[[NoteBook], NoteBook]") -> "NoteBook":
+        """Change names, notes or lists, on disk at once.
+
+        Raises
+        ------
+        TableError
+            Where there is no model, or the change is refused.
+        """
+        from napari_bio_superposition.features.notes import change_notes
+
+        path = self._notes_path()
+        if path is None:
+            raise TableError("Notes belong to a model. Run the dock Analyse first.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return change_notes(path, change)
+
+    def _notes_path(self) -> Path | None:
+        """Return where the notes of the study's model lie; bundled models are not written to."""
+        models = self.study.models
+        if models is None:
+            return None
+        from napari_bio_superposition.features.notes import notes_path
+        from napari_bio_superposition.models.catalogue import user_folder
+
+        folder = self.study.model_folder
+        fallback = user_folder().parent / "notes"
+        return notes_path(folder, models.features.card.weights_sha256, fallback)
 
     # --- groups ------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from napari_bio_superposition.core.errors import BioSuperpositionError
 from napari_bio_superposition.widgets.compare_page import ComparePage
+from napari_bio_superposition.widgets.feature_page_view import FeaturePageView
 from napari_bio_superposition.widgets.features_explorer import Explorer
 from napari_bio_superposition.widgets.features_page import FeaturesPage
 from napari_bio_superposition.widgets.failures import explain
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import napari
 
 _SMALLEST_WIDTH_PX = 380
-_PAGES: tuple[type[FeaturesPage], ...] = (RegionPage, ComparePage)
+_PAGES: tuple[type[FeaturesPage], ...] = (RegionPage, FeaturePageView, ComparePage)
 _NO_IMAGE = "No analysed image: run the dock Analyse, or load a result there"
 
 
