@@ -18,8 +18,8 @@ from napari_bio_superposition.widgets.message import MessageLine
 _DEVICE_TEXT = {"auto": "Automatic", "cpu": "CPU", "mps": "Apple GPU (mps)"}
 
 
-class _DeviceBox(CalmComboBox):
-    """Asks for the devices when it is first opened: listing them imports torch."""
+class AskingComboBox(CalmComboBox):
+    """Tells that it is about to be opened: what it offers may have changed, or be dear to find."""
 
     opened = Signal()
 
@@ -40,21 +40,22 @@ class ModelPanel(QWidget):
         self._find_devices: Job[tuple[str, ...]] | None = find_devices
         self._finder = JobRunner(self)
         self._finder.succeeded.connect(self.add_devices)
-        self.model_box = CalmComboBox()
+        self.model_box = AskingComboBox()
         self.model_box.setToolTip("The network whose features are computed")
         self.folder_button = QPushButton("Folder…")
         self.folder_button.setToolTip("Use a model from a folder with card.json")
         self.card_label = QLabel()
         self.card_label.setWordWrap(True)
         self.message = MessageLine()
-        self.device_box = _DeviceBox()
+        self.device_box = AskingComboBox()
         self.device_box.setToolTip("Automatic takes the first GPU, else the CPU")
         self._lay_out()
         self.model_box.addItems(list_models())
         self.add_devices(("auto", "cpu"))
         self.model_box.currentIndexChanged.connect(self._on_model_chosen)
         self.device_box.currentIndexChanged.connect(lambda _: self.device_changed.emit())
-        self.device_box.opened.connect(self._start_finding)
+        self.device_box.opened.connect(self._start_finding)  # imports torch
+        self.model_box.opened.connect(self.add_new_models)
         self.folder_button.clicked.connect(self._ask_folder)
         self._show_card()
 
@@ -102,6 +103,12 @@ class ModelPanel(QWidget):
         for name in names:
             if self.device_box.findData(name) < 0:
                 self.device_box.addItem(_DEVICE_TEXT.get(name, name.replace("cuda:", "GPU ")), name)
+
+    def add_new_models(self) -> None:
+        """Offer models that were installed, or trained, since this panel was made."""
+        for name in list_models():
+            if self.model_box.findText(name) < 0:
+                self.model_box.addItem(name)
 
     def shut_down(self) -> None:
         """Stop looking for devices."""

@@ -249,7 +249,8 @@ class EncoderRun:
                 f"Epoch {row.epoch}: a linear probe finds {row.accuracy:.1%} of the classes of "
                 f"validation patches (chance {row.chance:.1%})."
             )
-            values = {"epoch": row.epoch, "accuracy": row.accuracy, "chance": row.chance}
+            figures = ("epoch", "accuracy", "macro_f1", "chance")
+            values = {name: getattr(row, name) for name in figures}
             step, total = self.training.step, self.training.n_steps
             yield Progress("Probing the encoder", step, total, "steps", notice, values)
         self.training.compute.barrier()
