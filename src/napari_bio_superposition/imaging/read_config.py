@@ -44,6 +44,10 @@ class ReadConfig:
     rgb_as_channels: bool = False
     """Read a colour image as the three channels red, green and blue instead of refusing it."""
 
+    flat_field: Literal["none", "foreground", "background"] = "none"
+    """Divide the planes of a Harmony export by a profile of illumination that it brings: that of
+    the signal ("foreground") or of the empty field ("background")."""
+
     filename_pattern: str = ""
     """Regular expression searched in the file name without its ending; its named groups plate,
     well, field, line, genotype, treatment fill the acquisition. Empty: the usual patterns."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,14 +11,17 @@ import numpy as np
 
 from napari_bio_superposition.core.errors import ImageReadError, list_choices
 from napari_bio_superposition.imaging.formats.failures import explaining
+from napari_bio_superposition.imaging.formats.flat_field import FlattenedPlanes
 from napari_bio_superposition.imaging.formats.harmony_index import (
     ChannelKey,
     HarmonyChannel,
     HarmonyImage,
     parse_index,
+    read_reference,
 )
 from napari_bio_superposition.imaging.formats.stack import (
     FieldEntry,
+    Plane,
     Stack,
     check_shape,
     choose_time,
@@ -142,14 +145,37 @@ def open_stack(path: Path, entry: FieldEntry, config: ReadConfig) -> Stack:
     shape = (len(locations), len(locations[0]), *planes.shape)
     check_shape(shape, where)
     size_um, warnings = mean_pixel_size(*field.channels[channels[0]].pixel_size_um)
+    load, more = _flatten(planes, field, channels, config)
+    warnings = (*warnings, *more)
     stack = Stack(
-        pixels=lazy_planes(planes, shape, planes.dtype),
+        pixels=lazy_planes(load, shape, planes.dtype),
         present=np.array([[location is not None for location in row] for row in locations]),
         channel_names=tuple(field.channels[key].name for key in channels),
         pixel_size_um=size_um,
         warnings=warnings,
     )
     return dataclasses.replace(stack, translate_um=_find_corner(images[0], size_um, planes.shape))
+
+
+def _flatten(
+    planes: TiffPlanes, field: HarmonyField, channels: list[ChannelKey], config: ReadConfig
+) -> tuple[Callable[[int, int], Plane], tuple[str, ...]]:
+    """Return how planes are loaded, with the correction that was asked for, and warnings."""
+    if config.flat_field == "none":
+        return planes, ()
+    reference = read_reference(field.index)
+    profiles = {}
+    for position, key in enumerate(channels):
+        known = {**reference.get(key.channel, {}), **field.channels[key].flat_fields}
+        if config.flat_field in known:
+            profiles[position] = known[config.flat_field]
+    names = [field.channels[key].name for n, key in enumerate(channels) if n not in profiles]
+    warnings = (
+        (f"There is no {config.flat_field} profile for {list_choices(names)}; not corrected.",)
+        if names
+        else ()
+    )
+    return FlattenedPlanes(planes, profiles), warnings
 
 
 def _locate(

@@ -6,13 +6,14 @@ Tags are compared without their namespace, which changes with every version. No 
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
 from napari_bio_superposition.core.errors import ImageReadError
 from napari_bio_superposition.imaging.formats.failures import explaining
+from napari_bio_superposition.imaging.formats.flat_field import FlatField, parse_flat_fields
 from napari_bio_superposition.imaging.formats.lengths import um_per_unit
 from napari_bio_superposition.imaging.formats.safe_xml import (
     child_text,
@@ -22,6 +23,7 @@ from napari_bio_superposition.imaging.formats.safe_xml import (
 
 _TAGS: Final = ("Plate", "Entry", "Image")
 _MAX_NUMBER: Final = 1_000_000
+_REFERENCE: Final = "Index.ref.xml"
 _DRIVE: Final = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]*:")
 
 
@@ -51,6 +53,8 @@ class HarmonyChannel:
 
     name: str = ""
     pixel_size_um: tuple[float | None, float | None] = (None, None)
+    flat_fields: Mapping[str, FlatField] = field(default_factory=dict)
+    """Profiles of illumination: "background", "foreground"."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,22 @@ def parse_index(path: Path) -> HarmonyIndex:
     return HarmonyIndex(plate, measurement, tuple(images), channels)
 
 
+def read_reference(path: Path) -> dict[int, Mapping[str, FlatField]]:
+    """Return the flat-field profiles of the file that exports keep them in, by channel number.
+
+    Nothing where there is no such file beside the index.
+    """
+    profiles: dict[int, Mapping[str, FlatField]] = {}
+    reference = path.with_name(_REFERENCE)
+    if not reference.is_file():
+        return profiles
+    with explaining(reference), reference.open("rb") as stream:
+        for element in iterate_xml(stream, ("Entry",), reference):
+            number = _parse_int(element.get("ChannelID", ""), "ChannelID", reference)
+            profiles[number] = _read_channel(element).flat_fields
+    return profiles
+
+
 def _read_image(element: Element, url: str, path: Path) -> HarmonyImage:
     def number(name: str, default: str = "") -> int:
         return _parse_int(child_text(element, name) or default, name, path)
@@ -119,6 +139,7 @@ def _read_channel(element: Element) -> HarmonyChannel:
             _read_length(element, "ImageResolutionX"),
             _read_length(element, "ImageResolutionY"),
         ),
+        flat_fields=parse_flat_fields(child_text(element, "FlatfieldProfile")),
     )
 
 
@@ -127,7 +148,11 @@ def _merge(channel: HarmonyChannel, other: HarmonyChannel | None) -> HarmonyChan
     if other is None:
         return channel
     known = channel.pixel_size_um if any(channel.pixel_size_um) else other.pixel_size_um
-    return HarmonyChannel(name=channel.name or other.name, pixel_size_um=known)
+    return HarmonyChannel(
+        name=channel.name or other.name,
+        pixel_size_um=known,
+        flat_fields={**other.flat_fields, **channel.flat_fields},
+    )
 
 
 def _read_length(element: Element, name: str) -> float | None:
