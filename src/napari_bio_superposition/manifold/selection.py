@@ -72,8 +72,8 @@ def select_on_half(
         own = rng.permutation(np.unique(wells[groups == name]))
         if len(own) < _WELLS_NEEDED:
             raise TableError(
-                f"Group {str(name)!r} has one well, which cannot both choose features and judge them. "
-                "Leave out the selection of features, or give more wells."
+                f"Group {str(name)!r} has one well, which cannot both choose features and judge "
+                "them. Leave out the selection of features, or give more wells."
             )
         chosen += list(own[: len(own) // 2])
         judging += list(own[len(own) // 2 :])

@@ -15,16 +15,19 @@ from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.features.ranking import rank_class_features
 from napari_bio_superposition.features.table import read_table, write_table
 from napari_bio_superposition.imaging.simulate import Study, simulate_study, write_study
-from napari_bio_superposition.manifold.embedding import embed
 from napari_bio_superposition.workflows.analyze import assign_roles
 from napari_bio_superposition.workflows.analyze_files import analyze_files
 from napari_bio_superposition.workflows.batch_summary import BatchSummary
 from napari_bio_superposition.workflows.demo_config import DemoConfig
 from napari_bio_superposition.workflows.demo_report import build_demo_report
 from napari_bio_superposition.workflows.demo_truth import TruthComparison, compare_with_truth
+from napari_bio_superposition.workflows.embed import embed_table
+from napari_bio_superposition.workflows.embed_config import EmbedConfig
+from napari_bio_superposition.workflows.embed_result import EmbedResult
 from napari_bio_superposition.workflows.feature_examples import FeatureExample, find_examples
 from napari_bio_superposition.workflows.loading import load_models
 from napari_bio_superposition.workflows.report import write_report
+from napari_bio_superposition.workflows.trajectory_truth import SourceComparison, compare_sources
 
 TABLE = "patches.h5ad"
 
@@ -40,6 +43,10 @@ class DemoResult:
     """Features of each genotype against control; see `rank_class_features`."""
     examples: dict[str, list[FeatureExample]]
     truth: TruthComparison
+    embedded: EmbedResult
+    """Pseudotime of all patches, and death along it for each genotype."""
+    sources: SourceComparison
+    """How well pseudotime follows the true progression, from SAE and from CNN features."""
 
     def as_plain(self) -> dict[str, Any]:
         """Return the key figures as JSON values."""
@@ -51,6 +58,10 @@ class DemoResult:
             "patches": self.table.n_obs,
             "features": self.table.n_vars,
             "truth": self.truth.as_plain(),
+            "trajectories": {
+                name: one.as_plain() for name, one in self.embedded.trajectories.items()
+            },
+            "pseudotime_against_truth": self.sources.as_plain(),
         }
 
     def as_lines(self) -> list[str]:
@@ -59,6 +70,7 @@ class DemoResult:
             f"{len(self.summary.images)} simulated images, {self.table.n_obs} patches, "
             f"{self.table.n_vars} features.",
             *self.truth.as_lines(),
+            f"True progression and pseudotime: {self.sources.verdict}",
             f"Open {self.folder / 'report.html'} in a browser.",
         ]
 
@@ -84,16 +96,30 @@ def run_demo(config: DemoConfig | None = None, out: str | Path = "demo-output") 
         metadata=out / "study" / "table.csv",
     )
     table = read_table(out / "analysis" / TABLE)
-    table = yield from embed(table, config.embedding, rng=np.random.default_rng(config.seed))
+    settings = EmbedConfig(
+        embedding=config.embedding,
+        trajectory=config.trajectory,
+        trend=config.trend,
+        seed=config.seed,
+    )
+    embedded = yield from embed_table(table, settings)
+    table = embedded.table
     write_table(table, out / TABLE)
     yield Progress("Comparing with the truth")
     truth = compare_with_truth(study, table, out / "analysis")
+    progression = truth.patches["progression"].reindex(table.obs_names).to_numpy(np.float64)
+    sources = yield from compare_sources(table, progression, settings)
     ranking = rank_class_features(table, Keys.GENOTYPE, "Control")
     examples = yield from _find_examples(study, table, ranking, config)
-    result = DemoResult(out, table, summary, ranking, examples, truth)
+    result = DemoResult(out, table, summary, ranking, examples, truth, embedded, sources)
     yield Progress("Writing the report")
     report = build_demo_report(
-        table=table, summary=summary, ranking=ranking, examples=examples, truth=truth, study=study
+        summary=summary,
+        ranking=ranking,
+        examples=examples,
+        truth=truth,
+        study=study,
+        trajectory=(embedded, sources),
     )
     write_report(report, out)
     with replaced_file(out / "summary.json") as part:

@@ -8,6 +8,7 @@ from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.imaging.cell_death_config import CellDeathConfig
 from napari_bio_superposition.imaging.simulation_config import SimulationConfig
 from napari_bio_superposition.manifold.embedding_config import EmbeddingConfig
+from napari_bio_superposition.manifold.trajectory_config import TrajectoryConfig, TrendConfig
 from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
 
 
@@ -36,6 +37,11 @@ def _embedding_of_balanced_plates() -> EmbeddingConfig:
     return EmbeddingConfig(standardize_within=Keys.PLATE)
 
 
+def _rising_death() -> TrendConfig:
+    """Return settings that look for a rise: in the simulation, death follows the progression."""
+    return TrendConfig(alternative="increasing")
+
+
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig(AnalyzeConfig):
     """The main job on a small simulated study; the analysis is set as in the command analyze."""
@@ -48,6 +54,12 @@ class DemoConfig(AnalyzeConfig):
 
     embedding: EmbeddingConfig = field(default_factory=_embedding_of_balanced_plates)
     """How patches become points of a map."""
+
+    trajectory: TrajectoryConfig = field(default_factory=TrajectoryConfig)
+    """How patches are ordered in pseudotime."""
+
+    trend: TrendConfig = field(default_factory=_rising_death)
+    """How death is followed along pseudotime."""
 
     n_shown_features: Annotated[int, Range(1, 12)] = 3
     """Overlays shown for each genotype in the report."""

@@ -10,7 +10,9 @@ from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.features.overlays import composite, fixed_scale
 from napari_bio_superposition.imaging.simulate import Study
 from napari_bio_superposition.workflows.batch_summary import BatchSummary
+from napari_bio_superposition.workflows.demo_trajectory import trajectory_sections
 from napari_bio_superposition.workflows.demo_truth import TruthComparison
+from napari_bio_superposition.workflows.embed_result import EmbedResult
 from napari_bio_superposition.workflows.feature_examples import FeatureExample
 from napari_bio_superposition.workflows.figures import (
     draw_agreement,
@@ -20,6 +22,7 @@ from napari_bio_superposition.workflows.figures import (
     draw_maps,
 )
 from napari_bio_superposition.workflows.report import Picture, Report, Section
+from napari_bio_superposition.workflows.trajectory_truth import SourceComparison
 
 _SYNTHETIC = (
     "Everything on this page is simulated: images, genotypes, death. The genotype names are those "
@@ -40,14 +43,15 @@ _EXAMPLES_CAPTION = (
 
 def build_demo_report(
     *,
-    table: AnnData,
     summary: BatchSummary,
     ranking: pd.DataFrame,
     examples: Mapping[str, Sequence[FeatureExample]],
     truth: TruthComparison,
     study: Study,
+    trajectory: tuple[EmbedResult, SourceComparison],
 ) -> Report:
     """Put the demo's results on one page."""
+    table = trajectory[0].table
     n_kept = sum(image["patches"]["accepted"] for image in summary.images)
     n_all = sum(image["patches"]["total"] for image in summary.images)
     return Report(
@@ -61,12 +65,17 @@ def build_demo_report(
             (str(table.n_vars), "SAE features"),
             (f"{truth.nuclei_average_precision:.2f}", "nuclei AP at IoU 0.5"),
             (f"{truth.death_spearman:.2f}", "death, Spearman with truth"),
+            (
+                f"{trajectory[1].table['spearman'].iloc[0]:.2f}",
+                "pseudotime, Spearman with true progression",
+            ),
         ],
         notices=[_SYNTHETIC, *_failures(summary)],
         sections=[
             _fields_section(study),
             _death_section(table, truth),
             _map_section(table, truth),
+            *trajectory_sections(*trajectory, truth),
             *_feature_sections(table, ranking, examples),
         ],
         details={
