@@ -120,7 +120,8 @@ class Reference:
                 strict=True,
             )
         ]
-        encoder(self.patches)
+        encoder(self.patches.clone().requires_grad_())  # the library's convolutions, not Winograd
+        blocks = {tap: block.detach() for tap, block in blocks.items()}
         for hook in hooks:
             hook.remove()
         return blocks

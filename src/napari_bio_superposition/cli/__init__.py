@@ -15,10 +15,14 @@ COMMANDS = {
     "analyze": "nuclei, cell death, patches and SAE features of images, as one AnnData table",
     "rna": "scRNA-seq counts to a table that can be coupled: quality, latent space, clusters",
     "train-encoder": "train an encoder on your own images, and measure it on held-out wells",
+    "train-sae": "train a sparse autoencoder on an encoder's tokens; a model for analyze",
+    "export-sae": "write a model's SAE in SAELens's layout",
+    "import-sae": "join an SAE in SAELens's layout with a model's encoder",
     "embed": "lay out patches, order them in pseudotime, test an outcome along it",
     "couple": "couple patches with RNA cells by Gromov-Wasserstein, and say how far to trust it",
     "batch": "folders, plates, clusters: plan, run and collect; whatever happens, it goes on",
     "rerun": "do a batch run again from its folder and say whether the results are the same",
+    "genes": "rank genes by how well images predict them, beside the controls that matter",
     "info": "versions, devices and models on this computer; or what an image or result holds",
 }
 """Command to summary; each lives in the module of its name and is imported when it is called."""

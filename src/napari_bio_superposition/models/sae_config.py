@@ -193,3 +193,17 @@ def _guess_coefficient(kind: SaeKind, target_l0: float) -> float:
     if kind == "gated":
         return float(0.15 * target_l0**-0.5)
     return 0.1 / target_l0 if kind == "jumprelu" else 0.0
+
+
+SAE_PRESETS: Final = {
+    "small": SaeConfig(n_latents=512, target_l0=16, n_epochs=4, batch_tokens=2048),
+    "paper": SaeConfig(
+        kind="gated",
+        paper_lambda=800,
+        gated=GatedConfig(second_bias=True),
+        tokens_per_patch=4096,
+        batch_tokens=262_144,
+        learning_rate=3e-4,
+    ),
+}
+"""A quick one for a processor, and the published recipe but for its centring by batch."""
