@@ -8,9 +8,10 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from napari_bio_superposition.core.types import FloatArray
-from napari_bio_superposition.evaluation.intervals import Interval, percentile_interval
+from napari_bio_superposition.evaluation.intervals import UNKNOWN, Interval, percentile_interval
 
 _N_RANDOM: Final = 5
+_N_BOOTSTRAP: Final = 200
 _MOST_ROWS: Final = 4096
 """Directions of which all pairs are looked at; more are sampled."""
 EffectiveRank = Literal["singular_values", "covariance_eigenvalues"]
@@ -28,6 +29,8 @@ class DirectionGeometry:
         How many, and in how many dimensions.
     mean_abs_cosine, sd_abs_cosine
         Over all pairs.
+    interval
+        95 % interval of the mean by a bootstrap over directions.
     mean_largest_cosine
         Mean over directions of the largest absolute cosine to another one: duplicates show here.
     random_mean_abs_cosine, random_interval
@@ -43,6 +46,7 @@ class DirectionGeometry:
     n_directions: int
     width: int
     mean_abs_cosine: float
+    interval: Interval
     sd_abs_cosine: float
     mean_largest_cosine: float
     rms_cosine: float
@@ -74,6 +78,7 @@ def measure_directions(directions: FloatArray, *, rng: np.random.Generator) -> D
         n_directions=n,
         width=width,
         mean_abs_cosine=_mean(cosines),
+        interval=_interval(directions, rng),
         sd_abs_cosine=float(cosines.std()) if len(cosines) else float("nan"),
         mean_largest_cosine=_mean(largest),
         rms_cosine=float(np.sqrt(_mean(cosines**2))),
@@ -109,6 +114,23 @@ def effective_rank(
     return _entropy_rank(np.sqrt(eigenvalues) if definition == "singular_values" else eigenvalues)
 
 
+def effective_rank_interval(
+    features: npt.NDArray[np.floating], groups: npt.ArrayLike, *, n_blocks: int = 12
+) -> Interval:
+    """Return the 95 % interval of the singular-value form by a jackknife over blocks of groups.
+
+    A bootstrap would repeat rows, which lowers a rank.
+    """
+    names, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    n = min(n_blocks, len(names))
+    if n < 2:
+        return UNKNOWN
+    value = effective_rank(features)
+    left = np.array([effective_rank(features[codes % n != block]) for block in range(n)])
+    spread = 1.96 * float(np.sqrt((n - 1) / n * np.square(left - left.mean()).sum()))
+    return Interval(value - spread, value + spread)
+
+
 def match_directions(first: FloatArray, second: FloatArray) -> npt.NDArray[np.float64]:
     """Return the cosine of each pair of a one-to-one matching that makes their sum largest.
 
@@ -132,6 +154,18 @@ def _pair_cosines(
     np.fill_diagonal(cosines, 0)
     upper = cosines[np.triu_indices(len(unit), 1)]
     return upper.astype(np.float64), cosines.max(1, initial=0).astype(np.float64)
+
+
+def _interval(directions: FloatArray, rng: np.random.Generator) -> Interval:
+    """Return the interval of the mean absolute cosine, resampling directions."""
+    n = len(directions)
+    if n < 3:
+        return UNKNOWN
+    cosines = np.abs(_unit(directions) @ _unit(directions).T)
+    np.fill_diagonal(cosines, 0)
+    counts = rng.multinomial(n, np.full(n, 1 / n), size=_N_BOOTSTRAP).astype(np.float32)
+    sums = ((counts @ cosines) * counts).sum(1)
+    return percentile_interval(sums / (n * n - np.square(counts).sum(1)))
 
 
 def _unit(directions: FloatArray) -> FloatArray:

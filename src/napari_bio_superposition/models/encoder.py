@@ -84,6 +84,17 @@ class Encoder(nn.Module):
             x = block(x)
         return x
 
+    def resume(self, feature_map: Tensor, tap: str) -> Tensor:
+        """Return the map at ``refine_out`` that follows from a map at *tap*.
+
+        ``resume(forward(patches, tap), tap)`` is ``forward(patches)``; with a changed map it tells
+        what the change does to the rest of the network.
+        """
+        n_done = len(list(self._blocks_before(tap)))
+        for block in list(self._blocks_before("refine_out"))[n_done:]:
+            feature_map = block(feature_map)
+        return feature_map
+
     def _blocks_before(self, tap: str) -> Iterator[nn.Module]:
         if tap not in TAPS:
             raise ModelError(f"No tap {tap!r}. Choose one of: {list_choices(TAPS)}.")
