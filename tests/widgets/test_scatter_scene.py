@@ -150,3 +150,12 @@ def test_a_plot_without_points_is_an_empty_canvas() -> None:
     scene.set_points(np.zeros((0, 2)))
     assert (scene.render(_BLACK) == 0xFF000000).all()
     assert scene.row_at(3, 3) is None
+
+
+def test_a_view_that_nobody_moved_goes_on_fitting_its_canvas(corners: ScatterScene) -> None:
+    corners.resize(300, 200)
+    assert corners.viewport.scale[0] == pytest.approx(180)
+    corners.viewport = corners.viewport.zoomed(3, 150, 100)
+    corners.resize(150, 200)
+    assert corners.viewport.scale[0] == pytest.approx(180 * 3 / 2)
+    assert corners.viewport.to_data(75, 100) == pytest.approx((0.5, 0.5))

@@ -52,7 +52,8 @@ def figure_for(path: Path, width_in: float = 5.0, height_in: float = 4.2) -> "It
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_EDITABLE):
+    options: Any = _EDITABLE  # the stubs list every key as a literal
+    with mpl.rc_context(options):
         figure = Figure((width_in, height_in), layout="constrained")
         yield figure
         with replaced_file(path) as part:
@@ -91,8 +92,10 @@ def draw_scatter(
     known = np.flatnonzero(np.isfinite(points).all(axis=1))
     order = np.random.default_rng(0).permutation(known)
     rgba = np.concatenate([colours, alpha[:, np.newaxis]], axis=1)[order]
+    x, y = np.asarray(points)[order].T
     axes.scatter(
-        *np.asarray(points)[order].T,
+        x,
+        y,
         c=rgba,
         s=size,
         linewidths=0,
@@ -113,13 +116,17 @@ def _draw_legend(axes: "Axes", colouring: "Colouring") -> None:
         axes.figure.colorbar(scale, ax=axes, label=colouring.title, shrink=0.7)
     elif colouring.entries:
         handles = [
-            Line2D([], [], marker="o", linestyle="", color=np.array(e.colour) / 255, label=e.name)
-            for e in colouring.entries[:_MOST_ENTRIES]
+            Line2D([], [], marker="o", linestyle="", color=_shares(entry.colour), label=entry.name)
+            for entry in colouring.entries[:_MOST_ENTRIES]
         ]
         axes.legend(
             handles=handles, title=colouring.title, loc="upper left",
             bbox_to_anchor=(1, 1), frameon=False, fontsize="small",
         )  # fmt: skip
+
+
+def _shares(colour: tuple[int, int, int]) -> tuple[float, float, float]:
+    return colour[0] / 255, colour[1] / 255, colour[2] / 255
 
 
 def save_scatter(

@@ -168,7 +168,7 @@ def describe_row(adata: "AnnData", row: int, shown: str = "") -> list[str]:
 
 
 def _is_layout(key: str, array: Any) -> bool:
-    shape = getattr(array, "shape", ())
+    shape: tuple[int, ...] = tuple(getattr(array, "shape", ()))
     return len(shape) == 2 and 2 <= shape[1] <= _WIDEST and key != Keys.CNN
 
 

@@ -23,7 +23,7 @@ def paint_axes(painter: QPainter, view: "ScatterView", ink: QColor) -> None:
     metrics = QFontMetricsF(painter.font())
     across, up = view.axis_names
     if across:
-        lift = metrics.height() if view.show_ticks else 0.0
+        lift = metrics.height() + 2 * _TICK_PX if view.show_ticks else 0.0
         width = metrics.horizontalAdvance(across)
         place = QPointF((view.width() - width) / 2, view.height() - metrics.descent() - lift - 2)
         painter.drawText(place, across)

@@ -41,7 +41,7 @@ class ScatterScene:
     """
 
     def __init__(self, width: int = 1, height: int = 1) -> None:
-        self.viewport = Viewport(width, height)
+        self.viewport = self._fitted = Viewport(width, height)
         self.diameter = 3
         self.equal_axes = True
         self._order = np.zeros(0, np.int32)
@@ -102,12 +102,13 @@ class ScatterScene:
         points = np.stack([self._x, self._y], axis=1)
         width, height = self.viewport.width, self.viewport.height
         self.viewport = Viewport.fit(points, width, height, equal=self.equal_axes)
+        self._fitted = self.viewport
 
     def resize(self, width: int, height: int) -> None:
         """Draw on a canvas of another size."""
         if (width, height) == (self.viewport.width, self.viewport.height):
             return
-        if self.equal_axes and min(self.viewport.width, self.viewport.height) > 1:
+        if self.equal_axes and self.viewport != self._fitted:  # the user moved it
             self.viewport = self.viewport.resized(width, height)
         else:
             self.viewport = Viewport(width, height)
