@@ -156,7 +156,7 @@ def fit_sae(
         order = np.random.default_rng([seed, epoch, index, 1]).permutation(len(shard.unit))
         for batch in _batches(shard, order, n_batches[index]):
             report = trainer.step(batch)
-            yield Progress(_STEP, trainer.n_done, n_steps, "steps", str(report))
+            yield Progress(_STEP, trainer.n_done, n_steps, "steps", values=vars(report))
         del shard
         trainer.position = position + 1
         if checkpoints.save is not None and trainer.position < len(places):

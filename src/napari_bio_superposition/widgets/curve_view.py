@@ -10,6 +10,7 @@ from typing_extensions import override
 
 _COLOURS = ("#4f8fe6", "#e08a3c", "#5fb870", "#c06bc4")
 """Readable on a light and on a dark background."""
+_REFERENCE_COLOUR = "#8a8a8a"
 _MARGIN_PX = 6
 _MOST_POINTS = 600
 """More than a dock is wide; longer curves are thinned to this by averaging."""
@@ -91,15 +92,19 @@ class CurveView(QWidget):
         painter.setPen(text)
         width, height = float(self.width()), float(self.height())
         painter.drawText(QPointF(_MARGIN_PX, metrics.ascent() + 1), self._title)
+        legend = self._legend()
+        needed = sum(metrics.horizontalAdvance(label) + 10 for label, _ in legend)
+        fits = needed + metrics.horizontalAdvance(self._title) + 2 * _MARGIN_PX <= width
+        head = line if fits else 2 * line
         low, high = self._vertical_range()
         y_ticks = choose_ticks(low, high, 3)
         left = _MARGIN_PX + max(metrics.horizontalAdvance(f"{t:g}") for t in y_ticks) + 4
-        plot = QRectF(left, line + 4, width - left - _MARGIN_PX, height - 2 * line - 8)
+        plot = QRectF(left, head + 4, width - left - _MARGIN_PX, height - head - line - 8)
         if plot.width() > 20 and plot.height() > 20:
             _draw_frame(painter, plot, text, (low, high), y_ticks)
             self._draw_x_axis(painter, plot, text)
             self._draw_curves(painter, plot, (low, high))
-            self._draw_legend(painter, metrics, width)
+            _draw_legend(painter, legend, width, head - line + metrics.ascent() + 1)
         painter.end()
 
     def _draw_x_axis(self, painter: QPainter, plot: QRectF, text: QColor) -> None:
@@ -121,7 +126,7 @@ class CurveView(QWidget):
             )
 
         if self._reference is not None:
-            pen = QPen(QColor("#8a8a8a"), 1, Qt.PenStyle.DashLine)
+            pen = QPen(QColor(_REFERENCE_COLOUR), 1, Qt.PenStyle.DashLine)
             painter.setPen(pen)
             y = self._reference[1]
             painter.drawLine(place(0, y), place(self._last_x(), y))
@@ -135,20 +140,15 @@ class CurveView(QWidget):
                     painter.drawEllipse(point, 2.2, 2.2)
                 painter.setBrush(Qt.BrushStyle.NoBrush)
 
-    def _draw_legend(self, painter: QPainter, metrics: QFontMetricsF, width: float) -> None:
-        """Write the newest value of each curve in its colour, from the right."""
+    def _legend(self) -> list[tuple[str, str]]:
+        """Return the newest value of each curve, and the line of reference, with their colours."""
         entries = [
             (f"{name} {series.y[-1]:.3g}", colour)
             for colour, (name, series) in zip(_COLOURS, self._series.items(), strict=False)
         ]
         if self._reference is not None:
-            entries.append((f"{self._reference[0]} {self._reference[1]:.3g}", "#8a8a8a"))
-        x = width - _MARGIN_PX
-        for label, colour in reversed(entries):
-            x -= metrics.horizontalAdvance(label)
-            painter.setPen(QColor(colour))
-            painter.drawText(QPointF(x, metrics.ascent() + 1), label)
-            x -= 10
+            entries.append((f"{self._reference[0]} {self._reference[1]:.3g}", _REFERENCE_COLOUR))
+        return entries
 
     def _last_x(self) -> float:
         return max((series.x[-1] for series in self._series.values()), default=1.0) or 1.0
@@ -186,6 +186,18 @@ def _draw_frame(
         )
     painter.setPen(faint)
     painter.drawRect(plot)
+
+
+def _draw_legend(
+    painter: QPainter, entries: list[tuple[str, str]], width: float, baseline: float
+) -> None:
+    """Write entries in their colours, the last one at the right end."""
+    x = width - _MARGIN_PX
+    for label, colour in reversed(entries):
+        x -= painter.fontMetrics().horizontalAdvance(label)
+        painter.setPen(QColor(colour))
+        painter.drawText(QPointF(x, baseline), label)
+        x -= 10
 
 
 def choose_ticks(low: float, high: float, wanted: int) -> list[float]:

@@ -1,5 +1,6 @@
 """The dock widget *Train*: images, recipe, live curves, pause and cancel. No science."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QTimer, Signal
@@ -64,6 +65,7 @@ class TrainWidget(QWidget):
         self.setup = TrainSetupPanel()
         self.loss = CurveView("Loss", "steps")
         self.probe = CurveView("Probe on validation wells", "epochs", y_range=(0.0, 1.0))
+        self.sae_loss = CurveView("Loss of the SAE", "steps")
         self.run_bar = RunBar("Train")
         self.pause_button = QPushButton("Pause")
         self.tabs = QTabWidget()
@@ -84,6 +86,7 @@ class TrainWidget(QWidget):
         column = QVBoxLayout(curves)
         column.addWidget(self.loss, 1)
         column.addWidget(self.probe, 1)
+        column.addWidget(self.sae_loss, 1)
         self.tabs.addTab(scroll, "Set up")
         self.tabs.addTab(curves, "Curves")
         layout = QVBoxLayout(self)
@@ -133,8 +136,9 @@ class TrainWidget(QWidget):
         except BioSuperpositionError as error:
             self.run_bar.show_failure(explain(error))
             return
-        self.loss.clear()
-        self.probe.clear()
+        for view in (self.loss, self.probe, self.sae_loss):
+            view.clear()
+        self.sae_loss.hide()
         self.gate.open()
         self.run_bar.start()
         self._show_running(is_running=True)
@@ -156,16 +160,20 @@ class TrainWidget(QWidget):
             self.runner.cancel()
 
     def _on_progressed(self, progress: Progress) -> None:
-        self.run_bar.report(progress)
         values = progress.values
-        if "loss" in values:
+        if "l0" in values:
+            self.sae_loss.show()
+            self.sae_loss.add_point("loss", progress.done, values["loss"])
+        elif "loss" in values:
             self.loss.add_point("loss", progress.done, values["loss"])
-        if "accuracy" in values:
-            epoch = values["epoch"]
-            self.probe.add_point("accuracy", epoch, values["accuracy"])
-            if "macro_f1" in values:
-                self.probe.add_point("macro-F1", epoch, values["macro_f1"])
+        elif "accuracy" in values:
+            for name, label in (("accuracy", "accuracy"), ("macro_f1", "macro-F1")):
+                self.probe.add_point(label, values["epoch"], values[name])
             self.probe.show_reference("chance", values["chance"])
+        is_figure = progress.step.startswith(("Training", "Probing"))
+        self.run_bar.report(replace(progress, notice="") if is_figure else progress)
+        if is_figure and progress.notice:  # each epoch has one; the newest says it all
+            self.run_bar.message.show_plain(progress.notice)
 
     def _on_succeeded(self, trained: "TrainedModel") -> None:
         self.run_bar.show_done(trained.describe())

@@ -122,6 +122,7 @@ class TrainDataPanel(QWidget):
         for row, values in enumerate(rows):
             for column, name in enumerate(_HEADER):
                 item = QTableWidgetItem(str(values[name.lower()]) or "—")
+                item.setToolTip(item.text())
                 self.counts.setItem(row, column, item)
         self.counts.setVisible(bool(rows))
         classes = preview.counts["class"][preview.counts["class"] != ""].nunique()
@@ -179,7 +180,8 @@ def _make_counts_table() -> QTableWidget:
     table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
     header, rows = table.horizontalHeader(), table.verticalHeader()
     if header is not None and rows is not None:
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(_HEADER.index("Line"), QHeaderView.ResizeMode.Stretch)
         rows.hide()
         rows.setDefaultSectionSize(20)
         table.setFixedHeight(24 + 20 * _ROWS_IN_SIGHT)
