@@ -9,11 +9,11 @@ from napari_bio_superposition.core.errors import TableError, list_choices
 from napari_bio_superposition.core.keys import Keys, latent_of
 from napari_bio_superposition.core.types import BoolArray
 from napari_bio_superposition.features.differential import (
-    ALIVE,
     GroupPair,
     choose_pseudocount,
     compare_values,
 )
+from napari_bio_superposition.features.differential_config import ALIVE
 from napari_bio_superposition.features.rank_sum import column_means, dense
 
 
