@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, overload
 
-from napari_bio_superposition.core.errors import ImageReadError, list_choices
+from napari_bio_superposition.core.errors import ImageReadError, MissingExtraError, list_choices
 from napari_bio_superposition.core.types import Acquisition
 from napari_bio_superposition.imaging.formats import harmony, ome_zarr, png, tiff
 from napari_bio_superposition.imaging.formats.failures import explaining
 from napari_bio_superposition.imaging.formats.ome_zarr_metadata import is_zarr_group
 from napari_bio_superposition.imaging.formats.stack import FieldEntry, Stack, choose_entry
+from napari_bio_superposition.imaging.formats.vendor import VENDOR_FORMATS
 from napari_bio_superposition.imaging.naming import (
     clean_id,
     natural_key,
@@ -23,7 +24,7 @@ from napari_bio_superposition.imaging.read_config import ReadConfig
 
 TIFF_SUFFIXES: Final = (".tif", ".tiff", ".btf", ".tf8", ".lsm")
 PNG_SUFFIXES: Final = (".png",)
-_FOREIGN: Final = (".nd2", ".czi", ".lif", ".oib", ".oif", ".vsi", ".ims", ".stk", ".dv", ".mrxs")
+_FOREIGN: Final = (".oib", ".oif", ".vsi", ".ims", ".stk", ".dv", ".mrxs")
 _LOSSY: Final = (".jpg", ".jpeg", ".gif", ".webp", ".bmp")
 
 
@@ -126,8 +127,8 @@ def open_fields(
         reasons = list_choices(f"{path.name}: {reason}" for path, reason in skipped[:5])
         raise ImageReadError(
             f"No image in {list_choices(given)} ({reasons}). "
-            f"Readable are {list_choices((*TIFF_SUFFIXES, *PNG_SUFFIXES))}, OME-Zarr folders and "
-            "Harmony exports."
+            f"Readable are {list_choices((*TIFF_SUFFIXES, *PNG_SUFFIXES, *VENDOR_FORMATS))}, "
+            "OME-Zarr folders and Harmony exports."
         )
     return FieldList(_name_fields(_drop_repeated(found), config), tuple(skipped))
 
@@ -160,13 +161,15 @@ def choose_format(path: Path) -> Format:
             raise ImageReadError(f"{path} {reason}.")
     if path.suffix.lower() in PNG_SUFFIXES:
         return png
+    if vendor := VENDOR_FORMATS.get(path.suffix.lower()):
+        return vendor
     return harmony if path.suffix.lower() == ".xml" else tiff
 
 
 def _why_unreadable(file: Path) -> str:
     """Return why a file is no image for us, by its name; empty where it may be one."""
     suffix = file.suffix.lower()
-    if suffix in (*TIFF_SUFFIXES, *PNG_SUFFIXES):
+    if suffix in (*TIFF_SUFFIXES, *PNG_SUFFIXES, *VENDOR_FORMATS):
         return ""
     if suffix == ".xml" and harmony.find_index(file):
         return ""
@@ -216,7 +219,7 @@ def _list_readable(path: Path, config: ReadConfig) -> Sequence[FieldEntry | None
     try:
         entries = choose_format(path).list_entries(path)
         return (choose_entry(entries, config.series, path),) if config.series else entries
-    except ImageReadError:
+    except (ImageReadError, MissingExtraError):
         return (None,)
 
 
