@@ -174,7 +174,8 @@ class PatchRows:
         return len(self.rows)
 
     def __getitem__(self, index: Any) -> npt.NDArray[np.float16]:
-        return self.pixels[self.rows[index]]
+        pixels: npt.NDArray[np.float16] = self.pixels[self.rows[index]]
+        return pixels
 
 
 def _read_obs(path: Path) -> pd.DataFrame:
