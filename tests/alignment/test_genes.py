@@ -1,4 +1,4 @@
-"""Genes from images: planted modules are recovered, the null is calibrated, controls do their work."""
+"""Genes from images: planted modules are recovered, the null is calibrated, controls do work."""
 
 from dataclasses import dataclass, replace
 

@@ -20,6 +20,8 @@ Matrix = npt.NDArray[Any]
 _FAR = 0.1
 """Gap of the loss beyond which an alternative alignment is no serious one."""
 _MOST = 4
+_STARTS, _RESAMPLES = 12, 6
+"""Effort at settings that are known already: half of the starts find the basins again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,14 @@ def recouple(
     rng
         Source of all randomness.
     """
-    fixed = replace(config, neighbours=k, epsilons=(epsilon,), n_nulls=0)
+    fixed = replace(
+        config,
+        neighbours=k,
+        epsilons=(epsilon,),
+        n_nulls=0,
+        n_starts=min(config.n_starts, _STARTS),
+        n_resamples=min(config.n_resamples, _RESAMPLES),
+    )
     coupling = yield from couple(features, rna_features, fixed, rng=rng)
     return coupling.plan
 

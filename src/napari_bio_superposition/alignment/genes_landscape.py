@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,33 +11,10 @@ import pandas as pd
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
-from napari_bio_superposition.core.config import Range, check_fields
+from napari_bio_superposition.alignment.genes_landscape_config import LandscapeConfig
 from napari_bio_superposition.core.errors import MissingExtraError, TableError
 
 Matrix = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LandscapeConfig:
-    """How genes are laid out by the z of two classes and clustered."""
-
-    neighbours: Annotated[int, Range(2, 500)] = 15
-    """Neighbours per gene on the plane."""
-
-    resolutions: tuple[float, ...] = (0.02, 0.2, 0.3)
-    """Resolutions of Leiden for all genes, from coarse to fine."""
-
-    n_top: Annotated[int, Range(10, 10_000, unit="genes", step=50)] = 200
-    """Genes of highest z in the second class that are clustered once more by themselves."""
-
-    top_resolutions: tuple[float, ...] = (0.08, 0.25, 0.4, 1.0)
-    """Resolutions for these."""
-
-    network_neighbours: Annotated[int, Range(1, 100)] = 5
-    """Strongest partners per gene in the network of a module."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 @dataclass(frozen=True, eq=False)

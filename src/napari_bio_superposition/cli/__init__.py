@@ -16,6 +16,7 @@ COMMANDS = {
     "rna": "scRNA-seq counts to a table that can be coupled: quality, latent space, clusters",
     "train-encoder": "train an encoder on your own images, and measure it on held-out wells",
     "train-sae": "train a sparse autoencoder on an encoder's tokens; a model for analyze",
+    "compare-layers": "measure each layer of an encoder by one protocol, for train-sae --tap",
     "export-sae": "write a model's SAE in SAELens's layout",
     "import-sae": "join an SAE in SAELens's layout with a model's encoder",
     "evaluate": "what an SAE or an encoder is worth, beside baselines and nulls; a sweep of SAEs",

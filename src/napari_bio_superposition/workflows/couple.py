@@ -152,14 +152,29 @@ def couple_files(
     result = yield from couple_tables(tables[0], tables[1], config)
     yield Progress("Writing results")
     inputs = {"image": hash_file(image), "rna": hash_file(rna)}
-    write_coupling(result, out, inputs=inputs)
+    write_coupling(result, out, inputs=inputs, files={"image": image, "rna": rna})
     return result
 
 
 def write_coupling(
-    result: CoupledTables, out: Path, *, inputs: Mapping[str, str] | None = None
+    result: CoupledTables,
+    out: Path,
+    *,
+    inputs: Mapping[str, str] | None = None,
+    files: Mapping[str, Path] | None = None,
 ) -> None:
     """Write plan, figures and joined table; each file whole or not at all.
+
+    Parameters
+    ----------
+    result
+        What to write.
+    out
+        Folder.
+    inputs
+        Hashes of the tables.
+    files
+        Where the tables lie, for the commands that go on from the folder.
 
     Raises
     ------
@@ -180,6 +195,7 @@ def write_coupling(
         "residual_mass_max": float(residual.max()),
     }
     plain["inputs"] = dict(inputs or {})
+    plain["files"] = {name: str(path.resolve()) for name, path in (files or {}).items()}
     with replaced_file(out / "coupling.json") as part:
         part.write_text(json.dumps(plain, indent=2, allow_nan=False), encoding="utf-8")
 

@@ -1,0 +1,286 @@
+"""Genes as a job: a coupling in; a table of genes, its controls and a landscape out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from napari_bio_superposition.alignment.genes_controls import (
+    Control,
+    control_features,
+    control_geometry,
+    control_held_out,
+    control_plates,
+    control_split_cells,
+    control_swapped,
+    measure_genes,
+    random_features,
+    residual_z,
+)
+from napari_bio_superposition.alignment.genes_couplings import find_alternatives, recouple
+from napari_bio_superposition.alignment.genes_enrichment import enrich, parse_gene_sets
+from napari_bio_superposition.alignment.genes_landscape import Landscape, build_landscape
+from napari_bio_superposition.alignment.genes_null import GeneScores
+from napari_bio_superposition.alignment.genes_prediction import (
+    ClassData,
+    GeneData,
+    divide_classes,
+    score_network,
+    score_ridge,
+    score_trees,
+)
+from napari_bio_superposition.alignment.representation import choose_representation
+from napari_bio_superposition.core.errors import TableError
+from napari_bio_superposition.core.keys import Keys
+from napari_bio_superposition.core.progress import Job, Progress
+from napari_bio_superposition.models.device import choose_device
+from napari_bio_superposition.workflows.gene_painting import paint_gene
+from napari_bio_superposition.workflows.genes_config import GenesConfig
+from napari_bio_superposition.workflows.genes_data import (
+    CoupledStudy,
+    coupled_representations,
+    latent_of_rna,
+    load_coupling,
+    read_design,
+    read_expression,
+    read_h5ad,
+)
+from napari_bio_superposition.workflows.genes_files import write_genes
+from napari_bio_superposition.workflows.genes_result import FOUND, GenesResult, as_frame
+
+__all__ = ["GenesResult", "paint_gene", "predict_genes", "predict_genes_files"]
+
+Matrix = npt.NDArray[Any]
+_BESIDE = {"split_cells": "split_cells", "held_out": "held_out", "geometry": "geometry/gaussian"}
+"""Control to the one of its scores whose r2, z and q stand in the table itself."""
+
+
+def predict_genes(study: CoupledStudy, config: GenesConfig | None = None) -> Job[GenesResult]:
+    """Predict genes from images within each class, and run the controls.
+
+    Parameters
+    ----------
+    study
+        From `genes_data.load_coupling`.
+    config
+        Settings; the defaults where omitted.
+
+    Raises
+    ------
+    TableError
+        Where columns are missing, or no class has enough patches and wells.
+    """
+    config = config or GenesConfig()
+    rng = np.random.default_rng(config.seed)
+    yield Progress("Reading expression")
+    data, genes, notes = _collect(study, config, rng)
+    parts, left_out = divide_classes(data.plan, data.features, data.design, config.min_patches)
+    if not parts:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        raise TableError(f"No class can be scored ({reasons}). Give more patches and wells.")
+    notes += tuple(f"Left out: {name} ({reason})." for name, reason in left_out.items())
+    step = _Step(study, data, config, choose_device(config.device), rng)
+    table, latent = yield from _score_classes(step, parts, genes)
+    controls = yield from _run_controls(step)
+    table = _put_beside(table, controls, [part.name for part in parts])
+    yield Progress("Laying out genes")
+    landscape = _lay_out(table, config, rng)
+    enrichment = _enrich(table, config, rng)
+    alternatives = []
+    if config.alternatives:
+        alternatives = yield from find_alternatives(
+            data.representation,
+            data.latent,
+            study.method(step.device),
+            study.k,
+            step.epsilon,
+            rng=rng,
+        )
+    return GenesResult(
+        table,
+        tuple(controls),
+        landscape,
+        enrichment,
+        latent,
+        tuple(alternatives),
+        study,
+        config,
+        notes,
+    )
+
+
+def predict_genes_files(
+    folder: str | Path, config: GenesConfig | None = None, out: Path = Path("genes")
+) -> Job[GenesResult]:
+    """Predict genes from a folder of `couple` and write the result.
+
+    Parameters
+    ----------
+    folder
+        With ``plan.npz``, ``coupling.json`` and ``coupled.h5ad``.
+    config
+        Settings; the defaults where omitted.
+    out
+        Folder for ``genes.parquet``, ``controls.parquet``, ``genes.json``, the landscape and
+        ``report.html``; made where it does not exist.
+
+    Raises
+    ------
+    TableError, OutputError
+        Where the folder is no coupling, or *out* cannot be written.
+    """
+    config = config or GenesConfig()
+    yield Progress("Reading the coupling")
+    result = yield from predict_genes(load_coupling(folder, config.rna), config)
+    yield Progress("Writing results")
+    write_genes(result, out)
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """What all steps of one run share."""
+
+    study: CoupledStudy
+    data: GeneData
+    config: GenesConfig
+    device: str
+    rng: np.random.Generator
+
+    @property
+    def epsilon(self) -> float:
+        return float(self.study.figures["epsilon"])
+
+    def couple(self, image: Matrix, rna: Matrix) -> Job[Any]:
+        """Couple other data at the settings of this coupling."""
+        return recouple(
+            image, rna, self.study.method(self.device), self.study.k, self.epsilon, rng=self.rng
+        )
+
+
+def _collect(
+    study: CoupledStudy, config: GenesConfig, rng: np.random.Generator
+) -> tuple[GeneData, list[str], tuple[str, ...]]:
+    expression, genes, notes = read_expression(study.rna, config)
+    representation, latent = coupled_representations(study, rng)
+    features = choose_representation(
+        study.image, config.use_rep, preferred=(), name="image", rng=rng
+    ).values
+    others = {}
+    if "features" in config.controls and Keys.CNN in study.image.obsm:
+        cnn = np.asarray(study.image.obsm[Keys.CNN], dtype=np.float64)
+        others = {"cnn": cnn, "random_sae": random_features(cnn, features, rng=rng)}
+    unrelated = None
+    if config.unrelated and "geometry" in config.controls:
+        other = read_h5ad(Path(config.unrelated))
+        unrelated = latent_of_rna(other, "", rng), read_expression(other, config)[0]
+    design = read_design(study, config)
+    data = GeneData(
+        study.plan, features, representation, latent, expression, design, others, unrelated
+    )
+    return data, genes, notes
+
+
+def _score_classes(
+    step: _Step, parts: list[ClassData], genes: list[str]
+) -> Job[tuple[pd.DataFrame, Mapping[str, GeneScores]]]:
+    """Return the table of genes, and XGBoost's scores of latent dimensions."""
+    config, data, frames, latent = step.config, step.data, [], {}
+    for part in parts:
+        scores = yield from score_ridge(
+            part, data.expression, config, config.n_permutations, rng=step.rng
+        )
+        frame = as_frame(scores, genes)
+        frame.insert(1, "class", part.name)
+        cells = data.expression[part.cells]
+        measured = measure_genes(cells, data.latent[part.cells])
+        frame = frame.assign(**measured, z_residual=residual_z(scores.z, measured))
+        if "mlp" in config.regressors:
+            found = yield from score_network(
+                part, data.expression, config, device=step.device, rng=step.rng
+            )
+            frame = frame.assign(r2_mlp=found.r2, z_mlp=found.z, q_mlp=found.q)
+        if "xgboost" in config.regressors:
+            latent[part.name] = yield from score_trees(part, data.latent, config, rng=step.rng)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True), latent
+
+
+def _run_controls(step: _Step) -> Job[list[Control]]:
+    config, data, couple = step.config, step.data, step.couple
+    jobs = {
+        "split_cells": lambda: control_split_cells(data, config, rng=step.rng),
+        "held_out": lambda: control_held_out(data, config, couple, rng=step.rng),
+        "geometry": lambda: control_geometry(data, config, couple, rng=step.rng),
+        "swapped": lambda: control_swapped(data, config, couple, rng=step.rng),
+        "features": lambda: control_features(data, config, couple, rng=step.rng),
+        "plates": lambda: control_plates(data, config, couple, rng=step.rng),
+    }
+    controls: list[Control] = []
+    for name, start in jobs.items():
+        if name not in config.controls:
+            controls.append(Control(name, {}, "left out (--controls)"))
+            continue
+        try:
+            controls += yield from start()
+        except TableError as error:  # a part too small to be coupled is told, not fatal
+            controls.append(Control(name, {}, str(error)))
+    return controls
+
+
+def _put_beside(table: pd.DataFrame, controls: list[Control], classes: list[str]) -> pd.DataFrame:
+    """Put the main controls' scores beside those of the table, nan where there are none."""
+    by_name = {control.name: control for control in controls}
+    table = table.copy()
+    for column, name in _BESIDE.items():
+        scores = by_name[name].scores if name in by_name else {}
+        if not scores:
+            continue
+        for figure in ("r2", "z", "q"):
+            table[f"{figure}_{column}"] = np.nan
+            for label in classes:
+                if label in scores:
+                    rows = table["class"] == label
+                    table.loc[rows, f"{figure}_{column}"] = getattr(scores[label], figure)
+    return table
+
+
+def _lay_out(
+    table: pd.DataFrame, config: GenesConfig, rng: np.random.Generator
+) -> Landscape | None:
+    """Return the landscape of two classes; ``None`` where there are no two."""
+    classes = list(table["class"].unique())
+    others = [name for name in classes if name != config.control_class]
+    if config.control_class not in classes or not others:
+        return None
+    other = config.other_class or others[0]
+    if other not in others:
+        raise TableError(f"No class {other!r} to lay genes out; there are {', '.join(others)}.")
+    z = table.pivot(index="gene", columns="class", values="z")
+    return build_landscape(z[config.control_class], z[other], config.landscape, rng=rng)
+
+
+def _enrich(
+    table: pd.DataFrame, config: GenesConfig, rng: np.random.Generator
+) -> pd.DataFrame | None:
+    if not config.gene_sets:
+        return None
+    path = Path(config.gene_sets)
+    try:
+        sets = parse_gene_sets(path.read_text(encoding="utf-8"), path.name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise TableError(f"The gene sets {path.name} cannot be read: {error}.") from error
+    parts = []
+    column = "q_held_out" if "q_held_out" in table else "q"
+    for name, rows in table.groupby("class"):
+        found = rows.loc[rows[column] < FOUND, "gene"].tolist()
+        if found:
+            level = dict(zip(rows["gene"], rows["log_mean"], strict=True))
+            tested = rows["gene"].tolist()
+            part = enrich(found, tested, sets, level, rng=rng).reset_index()
+            parts.append(part.assign(**{"class": name}))
+    return pd.concat(parts, ignore_index=True) if parts else None
