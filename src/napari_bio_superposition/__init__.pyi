@@ -44,6 +44,9 @@ from .workflows.batch_plan import plan_batch as plan_batch
 from .workflows.batch_plan import read_plan as read_plan
 from .workflows.demo import run_demo as run_demo
 from .workflows.demo_config import DemoConfig as DemoConfig
+from .workflows.embed import embed_table as embed_table
+from .workflows.embed_config import EmbedConfig as EmbedConfig
+from .workflows.embed_files import embed_files as embed_files
 from .workflows.loading import load_models as load_models
 from .workflows.region_query import rank_latents as rank_latents
 from .workflows.result_folder import load_analysis as load_analysis

@@ -1,4 +1,4 @@
-"""Embeddings of patches: PCA, UMAP, PHATE. No torch."""
+"""Embeddings and trajectories of patches: PCA, UMAP, PHATE, pseudotime, PAGA. No torch."""
 
 import lazy_loader
 

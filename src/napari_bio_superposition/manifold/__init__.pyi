@@ -1,8 +1,31 @@
 # Public names of this room and where they live.
 
+from .curves import TrendCurve as TrendCurve
+from .curves import fit_curve as fit_curve
+from .dynamics import FeatureDynamics as FeatureDynamics
+from .dynamics import follow_features as follow_features
+from .dynamics import follow_one as follow_one
 from .embedding import describe_embedding as describe_embedding
 from .embedding import embed as embed
 from .embedding_config import PRESETS as PRESETS
 from .embedding_config import EmbeddingConfig as EmbeddingConfig
 from .embedding_config import choose_preset as choose_preset
+from .neighbors import Neighbors as Neighbors
+from .neighbors import find_neighbors as find_neighbors
 from .preprocessing import preprocess as preprocess
+from .robustness import sweep as sweep
+from .selection import select_on_half as select_on_half
+from .stages import StageTest as StageTest
+from .stages import cliffs_delta as cliffs_delta
+from .stages import compare_stages as compare_stages
+from .stages import cut_stages as cut_stages
+from .stages import jonckheere as jonckheere
+from .statistics import Correlation as Correlation
+from .statistics import correlate as correlate
+from .trajectory import PagaGraph as PagaGraph
+from .trajectory import add_trajectory as add_trajectory
+from .trajectory import perturb_root as perturb_root
+from .trajectory import read_paga as read_paga
+from .trajectory_config import DynamicsConfig as DynamicsConfig
+from .trajectory_config import TrajectoryConfig as TrajectoryConfig
+from .trajectory_config import TrendConfig as TrendConfig
