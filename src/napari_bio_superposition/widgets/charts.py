@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPalette, QPen
+from qtpy.QtCore import QPointF, QRectF, QSize, Qt
+from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 from typing_extensions import override
 
@@ -117,4 +117,52 @@ class MeanChart(QWidget):
         below = QRectF(area.left(), area.bottom() + 1, area.width(), 14)
         painter.drawText(below, Qt.AlignmentFlag.AlignLeft, "0")
         painter.drawText(below, Qt.AlignmentFlag.AlignRight, f"{top:.3g}")
+        painter.end()
+
+
+class LineChart(QWidget):
+    """One or two curves over rank, on a scale from 0 to 1: shares that add up."""
+
+    def __init__(self, x_title: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._x_title = x_title
+        self.curves: dict[str, npt.NDArray[np.float64]] = {}
+        self.setMinimumSize(QSize(120, 110))
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setAccessibleName(x_title)
+
+    def set_curves(self, curves: dict[str, npt.ArrayLike]) -> None:
+        """Show other curves by their names, one value per rank, the first one in colour."""
+        self.curves = {name: np.asarray(values, float) for name, values in curves.items()}
+        self.update()
+
+    @override
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        ink = self.palette().color(QPalette.ColorRole.WindowText)
+        area = QRectF(26, 4, self.width() - 34, self.height() - 34)
+        n_ranks = max((len(values) for values in self.curves.values()), default=1)
+        painter.setPen(ink)
+        painter.drawLine(area.bottomLeft(), area.bottomRight())
+        painter.drawLine(area.topLeft(), area.bottomLeft())
+        painter.drawText(QRectF(0, area.top() - 4, 22, 14), Qt.AlignmentFlag.AlignRight, "1")
+        painter.drawText(QRectF(0, area.bottom() - 10, 22, 14), Qt.AlignmentFlag.AlignRight, "0")
+        below = QRectF(area.left(), area.bottom() + 1, area.width(), 14)
+        painter.drawText(below, Qt.AlignmentFlag.AlignLeft, "1")
+        painter.drawText(below, Qt.AlignmentFlag.AlignRight, f"{n_ranks}")
+        painter.drawText(below, Qt.AlignmentFlag.AlignHCenter, self._x_title)
+        faint = QColor(ink)
+        faint.setAlpha(150)
+        legend = below.translated(0, 14)
+        for place, (name, values) in enumerate(self.curves.items()):
+            colour = _BAR if place == 0 else faint
+            painter.setPen(QPen(colour, 2))
+            if len(values):
+                across = area.left() + np.arange(len(values)) / max(1, n_ranks - 1) * area.width()
+                height = np.clip(values, 0, 1) * area.height()
+                places = zip(across, area.bottom() - height, strict=True)
+                painter.drawPolyline(QPolygonF([QPointF(x, y) for x, y in places]))
+            side = Qt.AlignmentFlag.AlignLeft if place == 0 else Qt.AlignmentFlag.AlignRight
+            painter.drawText(legend, side, name)
         painter.end()

@@ -8,7 +8,8 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QSplitter, QWidget
 from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.progress import Job
 from napari_bio_superposition.features.differential_config import DifferentialConfig
-from napari_bio_superposition.widgets.features_explorer import ComparedGroups, Explorer
+from napari_bio_superposition.widgets.explorer_jobs import ComparedGroups
+from napari_bio_superposition.widgets.features_explorer import Explorer
 from napari_bio_superposition.widgets.features_page import FeaturesPage
 from napari_bio_superposition.widgets.form import ConfigForm
 from napari_bio_superposition.widgets.form_fields import CalmComboBox

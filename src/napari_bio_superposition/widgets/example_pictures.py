@@ -21,7 +21,7 @@ _OTHER: Final = (0.7, 0.7, 0.7)
 _TOP_PERCENTILE: Final = 99.7
 COLOURED, OVERLAID, SEEN = "Colours", "With the feature", "What the network sees"
 """Ways of looking beside the single channels."""
-_STD_FLOOR: Final = 1e-3
+_STD_FLOOR: Final = 0.01
 
 
 def list_views(channel_roles: Sequence[str]) -> tuple[str, ...]:
@@ -50,7 +50,7 @@ def draw_examples(
         return {}
     pixels = np.stack([np.asarray(examples[place].pixels, np.float32) for place in known])
     if view == SEEN:
-        pixels = _normalised(pixels)
+        pixels = _stretch(_normalise(pixels))
         tops = np.ones(pixels.shape[1], np.float32)
     else:
         tops = np.percentile(pixels, _TOP_PERCENTILE, axis=(0, 2, 3)).astype(np.float32)
@@ -65,15 +65,39 @@ def draw_examples(
     return pictures
 
 
-def _normalised(pixels: FloatArray) -> FloatArray:
-    """Return patches normalised one by one, as the encoder sees them, on one scale for all.
+def draw_normalized(
+    made: FloatArray, real: Sequence[FloatArray], channel_roles: Sequence[str]
+) -> list[Picture]:
+    """Return pictures of normalised images and of patches, which are normalised, on one scale.
 
-    One stretch from the 1st to the 99th percentile across patches and channels: the published
-    picture of what the network sees (method specification, 15).
+    Parameters
+    ----------
+    made
+        ``(n, channel, side, side)``, mean 0 and deviation 1 per channel.
+    real
+        Patches as the model gets them, ``(channel, side, side)`` in ``[0, 1]``.
+    channel_roles
+        Of the channels.
     """
+    seen = [np.asarray(made, np.float32)]
+    seen += [_normalise(one[np.newaxis]) for one in real]
+    stretched = np.clip(_stretch(np.concatenate(seen)), 0, 1)
+    return [(255 * _colour(one, channel_roles, SEEN)).round().astype(np.uint8) for one in stretched]
+
+
+def _normalise(pixels: FloatArray) -> FloatArray:
+    """Return patches ``(n, channel, side, side)`` normalised each, as the encoder sees them."""
     mean = pixels.mean(axis=(2, 3), keepdims=True)
     spread = np.maximum(pixels.std(axis=(2, 3), keepdims=True), _STD_FLOOR)
-    seen = (pixels - mean) / spread
+    seen: FloatArray = (pixels - mean) / spread
+    return seen
+
+
+def _stretch(seen: FloatArray) -> FloatArray:
+    """Return one stretch of all, from the 1st to the 99th percentile across channels.
+
+    The published picture of what the network sees (method specification, 15).
+    """
     low, high = np.percentile(seen, [1, 99])
     stretched: FloatArray = ((seen - low) / max(high - low, 1e-6)).astype(np.float32)
     return stretched

@@ -10,9 +10,11 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QPlainTextEdit,
+    QSizePolicy,
     QSpinBox,
     QWidget,
 )
+from typing_extensions import override
 
 from napari_bio_superposition.core.errors import BioSuperpositionError
 from napari_bio_superposition.core.keys import Keys
@@ -83,6 +85,7 @@ class FeaturePageView(FeaturesPage):
         ):
             table.search.hide()
             table.setFixedHeight(26 + 22 * _LISTED)
+            table.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             near.addWidget(QLabel(text), 0, column)
             near.addWidget(table, 1, column)
         look = QHBoxLayout()
@@ -93,6 +96,8 @@ class FeaturePageView(FeaturesPage):
                 self.page_layout.addWidget(part)
             else:
                 self.page_layout.addLayout(part)
+        for box in (self.group_box, self.view_box):
+            box.setMinimumContentsLength(10)
         self.page_layout.addWidget(self.gallery)
         self.page_layout.addWidget(self.message)
         self.page_layout.addStretch(1)
@@ -172,6 +177,7 @@ class FeaturePageView(FeaturesPage):
         """Stop asking."""
         self.query.shut_down()
 
+    @override
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Save the notes when the user leaves them."""
         if watched is self.notes and event.type() == event.Type.FocusOut:

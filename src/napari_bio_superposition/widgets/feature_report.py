@@ -78,15 +78,11 @@ def collect_report(
     """Collect what is known of a feature; quick enough to be asked at each click."""
     yield Progress(_STEP)
     with gentle_imports():
-        from napari_bio_superposition.features.examples import choose_examples
         from napari_bio_superposition.features.feature_page import describe_feature
     yield Progress(_STEP)
     name = feature_name(latent)
     page = describe_feature(table, name, groupby=groupby)
-    yield Progress(_STEP)
-    chosen = choose_examples(table, name, n_each=N_EACH)
-    yield Progress(_STEP)
-    examples = yield from _draw_examples(chosen, images, latent)
+    examples = yield from collect_examples(table, images, latent)
     roles: tuple[str, ...] = ()
     by_direction = None
     if images:
@@ -94,6 +90,18 @@ def collect_report(
         by_direction = _nearest_directions(images[0], latent)
     top = float(table.var[Keys.MAX_ACTIVATION].iloc[latent])
     return FeatureReport(latent, page, by_direction, tuple(examples), roles, max(top, 1e-6))
+
+
+def collect_examples(
+    table: "AnnData", images: Sequence[OpenImage], latent: int
+) -> Job[list[ExamplePatch]]:
+    """Choose patches that stand for a feature; those of open images with pixels and map."""
+    yield Progress(_STEP)
+    from napari_bio_superposition.features.examples import choose_examples
+
+    chosen = choose_examples(table, feature_name(latent), n_each=N_EACH)
+    yield Progress(_STEP)
+    return (yield from _draw_examples(chosen, images, latent))
 
 
 def _nearest_directions(image: OpenImage, latent: int) -> "pd.DataFrame":

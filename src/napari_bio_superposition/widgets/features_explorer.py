@@ -1,19 +1,23 @@
 """What the Features dock does, without a widget: works on any viewer model. No Qt, no torch."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.keys import Keys
-from napari_bio_superposition.core.progress import Job, Progress
+from napari_bio_superposition.core.progress import Job
 from napari_bio_superposition.core.types import BoolArray
+from napari_bio_superposition.widgets import explorer_jobs
+from napari_bio_superposition.widgets.explorer_jobs import (
+    AttributedChannel,
+    ComparedGroups,
+    RankedRegions,
+)
 from napari_bio_superposition.widgets.feature_display import FeatureDisplay
 from napari_bio_superposition.widgets.feature_report import FeatureReport, collect_report
 from napari_bio_superposition.widgets.image_link import ImageLink
 from napari_bio_superposition.widgets.patch_groups import REST, PatchGroup, rows_of_group
-from napari_bio_superposition.widgets.preload import gentle_imports
 from napari_bio_superposition.widgets.region_sources import (
     RegionSource,
     find_region_sources,
@@ -25,6 +29,7 @@ from napari_bio_superposition.widgets.study import OpenImage, Study
 
 if TYPE_CHECKING:
     import pandas as pd
+    from anndata import AnnData
     from napari.layers import Labels, Shapes
 
     from napari_bio_superposition.features.differential_config import DifferentialConfig
@@ -32,25 +37,6 @@ if TYPE_CHECKING:
 
 _NO_IMAGE = "There is no analysed image yet. Open one and press Run in the dock Analyse."
 _NO_FEATURES = "This result has no features. Run the analysis with a model that fits the channels."
-
-
-@dataclass(frozen=True, eq=False)
-class RankedRegions:
-    """The answer to "which features live here?", one table per region."""
-
-    image_id: str
-    tables: Mapping[str, "pd.DataFrame"]
-
-
-@dataclass(frozen=True, eq=False)
-class ComparedGroups:
-    """Which features differ between two groups."""
-
-    title: str
-    config: "DifferentialConfig"
-    table: "pd.DataFrame"
-    """From `compare_groups`."""
-    volcano: "pd.DataFrame"
 
 
 class Explorer:
@@ -67,6 +53,7 @@ class Explorer:
         self.study = Study.of(viewer)
         self.display = FeatureDisplay.of(viewer)
         self.link = ImageLink.of(viewer)
+        self._compared: ComparedGroups | None = None
 
     @property
     def layers(self) -> Any:
@@ -109,7 +96,7 @@ class Explorer:
 
     def rank_regions(self, regions: Mapping[str, BoolArray]) -> Job[RankedRegions]:
         """Return the job that ranks the features of each region."""
-        return _rank_regions(self.image(), dict(regions))
+        return explorer_jobs.rank_regions(self.image(), dict(regions))
 
     # --- one feature -------------------------------------------------------------------------
 
@@ -121,10 +108,8 @@ class Explorer:
         TableError
             Where there is no table.
         """
-        if self.study.table is None:
-            raise TableError(_NO_IMAGE)
         return collect_report(
-            self.study.table, list(self.study.images.values()), latent, groupby or Keys.GENOTYPE
+            self._table(), list(self.study.images.values()), latent, groupby or Keys.GENOTYPE
         )
 
     def read_notes(self) -> "NoteBook":
@@ -178,33 +163,50 @@ class Explorer:
         is_rest = second.key == REST
         second_rows = ~first_rows if is_rest else rows_of_group(self.study, second)
         title = f"{first.title} against {second.title.lower() if is_rest else second.title}"
-        return _compare(self.study.table, first_rows, second_rows, config, title)
+        return self._remember(
+            explorer_jobs.compare(self._table(), first_rows, second_rows, config, title)
+        )
+
+    def _remember(self, job: Job[ComparedGroups]) -> Job[ComparedGroups]:
+        """Keep the result of a comparison for the list of features."""
+        self._compared = yield from job
+        return self._compared
+
+    # --- channels, lists, images -----------------------------------------------------------------
+
+    def attribute(self, place: BoolArray, channel: int | None) -> Job[AttributedChannel]:
+        """Return the job that splits a CNN channel at a place into features."""
+        return explorer_jobs.attribute(self.image(), place, channel)
+
+    def list_features(self, correlate: Sequence[str]) -> "Job[pd.DataFrame]":
+        """Return the job that gathers what is known of all features."""
+        compared = self._compared
+        is_sae = compared is not None and compared.config.values == "sae"
+        table = compared.table if compared is not None and is_sae else None
+        return explorer_jobs.list_features(self._table(), correlate, table, self.read_notes())
+
+    def filter_features(self, listed: "pd.DataFrame", **wanted: Any) -> "pd.DataFrame":
+        """Return the features that fit a filter; see `FeatureFilter`."""
+        from napari_bio_superposition.features.search import FeatureFilter, filter_features
+
+        return filter_features(listed, FeatureFilter(**wanted), self.read_notes())
+
+    def maximize(self, latent: int, config: Any) -> Job[Any]:
+        """Return the job that makes images which excite a feature."""
+        return explorer_jobs.maximize(self._open_images(), self._table(), latent, config)
+
+    def _open_images(self) -> list[OpenImage]:
+        """Return the open images with features, that which is looked at first."""
+        current = self.image()
+        others = [one for one in self.study.images.values() if one is not current]
+        return [current, *(one for one in others if one.analysis.tokens is not None)]
+
+    def _table(self) -> "AnnData":
+        if self.study.table is None:
+            raise TableError(_NO_IMAGE)
+        return self.study.table
 
     def _add_active(self, layer: Any) -> Any:
         self.layers.append(layer)
         self.layers.selection.active = layer
         return layer
-
-
-def _rank_regions(image: OpenImage, regions: dict[str, BoolArray]) -> Job[RankedRegions]:
-    yield Progress("Asking the region")
-    with gentle_imports():
-        from napari_bio_superposition.workflows.region_query import rank_latents
-
-    tables = {}
-    for done, (name, mask) in enumerate(regions.items()):
-        yield Progress("Asking the region", done, len(regions), "regions")
-        tables[name] = rank_latents(image.analysis, image.models, mask)
-    return RankedRegions(image.analysis.image.id, tables)
-
-
-def _compare(
-    table: Any, first: BoolArray, second: BoolArray, config: "DifferentialConfig", title: str
-) -> Job[ComparedGroups]:
-    yield Progress("Comparing groups")
-    with gentle_imports():
-        from napari_bio_superposition.features.differential import compare_groups, volcano
-
-    yield Progress("Comparing groups")
-    compared = compare_groups(table, first, second, config)
-    return ComparedGroups(title, config, compared, volcano(compared, config.level))

@@ -30,6 +30,9 @@ class FeaturesPage(QWidget):
     latent_chosen = Signal(int)
     """The user wants to look at this feature."""
 
+    job_wanted = Signal(object)
+    """A job that the dock is to run, as its Run button does; `show_outcome` gets its result."""
+
     def __init__(self, explorer: Explorer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.explorer = explorer

@@ -1,8 +1,9 @@
 """The dock widget *Features*: asks the image what the network sees. No science."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import (
     QApplication,
@@ -15,13 +16,17 @@ from qtpy.QtWidgets import (
 from typing_extensions import override
 
 from napari_bio_superposition.core.errors import BioSuperpositionError
+from napari_bio_superposition.core.progress import Job
+from napari_bio_superposition.widgets.channel_page import ChannelPage
 from napari_bio_superposition.widgets.compare_page import ComparePage
+from napari_bio_superposition.widgets.failures import explain
 from napari_bio_superposition.widgets.feature_page_view import FeaturePageView
 from napari_bio_superposition.widgets.features_explorer import Explorer
 from napari_bio_superposition.widgets.features_page import FeaturesPage
-from napari_bio_superposition.widgets.failures import explain
+from napari_bio_superposition.widgets.find_page import FindPage
 from napari_bio_superposition.widgets.form_fields import CalmComboBox
 from napari_bio_superposition.widgets.jobs import JobRunner
+from napari_bio_superposition.widgets.maximize_page import MaximizePage
 from napari_bio_superposition.widgets.overlay_legend import OverlayLegend
 from napari_bio_superposition.widgets.region_page import RegionPage
 from napari_bio_superposition.widgets.run_bar import RunBar
@@ -32,7 +37,15 @@ if TYPE_CHECKING:
     import napari
 
 _SMALLEST_WIDTH_PX = 380
-_PAGES: tuple[type[FeaturesPage], ...] = (RegionPage, FeaturePageView, ComparePage)
+_USUAL_WIDTH_PX = 400
+_PAGES: tuple[type[FeaturesPage], ...] = (
+    RegionPage,
+    FeaturePageView,
+    ComparePage,
+    FindPage,
+    ChannelPage,
+    MaximizePage,
+)
 _NO_IMAGE = "No analysed image: run the dock Analyse, or load a result there"
 
 
@@ -96,6 +109,7 @@ class FeaturesWidget(QWidget):
         self.legend.latent_clicked.connect(study.show_feature)
         for page in self.pages:
             page.latent_chosen.connect(study.show_feature)
+            page.job_wanted.connect(partial(self._start, page))
         self.run_bar.run_clicked.connect(self.run)
         self.run_bar.cancel_clicked.connect(self.cancel)
         self.runner.progressed.connect(self.run_bar.report)
@@ -114,13 +128,18 @@ class FeaturesWidget(QWidget):
 
     def run(self) -> None:
         """Start the work of the page in sight."""
-        page = self.current_page
         if self.runner.running:
             return
         try:
-            job = page.make_job()
+            job = self.current_page.make_job()
         except BioSuperpositionError as error:
             self.run_bar.show_failure(explain(error))
+            return
+        self._start(self.current_page, job)
+
+    def _start(self, page: FeaturesPage, job: Job[Any]) -> None:
+        if self.runner.running:
+            job.close()
             return
         self._running_page = page
         self.run_bar.start()
@@ -186,6 +205,10 @@ class FeaturesWidget(QWidget):
     def _on_ended(self) -> None:
         self._running_page = None
         self.run_bar.finish()
+
+    @override
+    def sizeHint(self) -> QSize:
+        return QSize(_USUAL_WIDTH_PX, super().sizeHint().height())
 
     @override
     def event(self, event: QEvent | None) -> bool:

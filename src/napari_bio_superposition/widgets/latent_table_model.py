@@ -64,6 +64,7 @@ class LatentTableModel(QAbstractTableModel):
     def __init__(self, parent: QObject | None = None, *, tickable: bool = True) -> None:
         super().__init__(parent)
         self._tickable = tickable
+        self.row_title = "Feature"
         self._latents: IntArray = np.zeros(0, np.int64)
         self._names: list[str] = []
         self._columns: tuple[LatentColumn, ...] = ()
@@ -155,7 +156,7 @@ class LatentTableModel(QAbstractTableModel):
         if orientation != Qt.Orientation.Horizontal:
             return None
         if section == _NAME:
-            texts = ("Feature", "Click to look at it; tick to keep its map on the image")
+            texts = (self.row_title, "Click to look at it; tick to keep its map on the image")
         elif section <= len(self._columns):
             texts = (self._columns[section - 1].title, self._columns[section - 1].tip)
         else:

@@ -139,7 +139,8 @@ class OverlayLegend(QWidget):
             self._add_row(row, entry)
         self._grid.setRowStretch(len(shown), 1)
         height = _ROW_HEIGHT_PX * min(max(len(shown), 1), _MOST_ROWS) + 4
-        self._scroll.setFixedHeight(height if shown else 0)
+        self._scroll.setFixedHeight(height)
+        self._scroll.setVisible(bool(shown))
         self.clear_button.setEnabled(bool(shown))
 
     def _add_row(self, row: int, entry: ShownFeature) -> None:

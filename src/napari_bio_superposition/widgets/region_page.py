@@ -8,7 +8,8 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_bio_superposition.core.errors import BioSuperpositionError
 from napari_bio_superposition.core.progress import Job
-from napari_bio_superposition.widgets.features_explorer import Explorer, RankedRegions
+from napari_bio_superposition.widgets.explorer_jobs import RankedRegions
+from napari_bio_superposition.widgets.features_explorer import Explorer
 from napari_bio_superposition.widgets.features_page import FeaturesPage
 from napari_bio_superposition.widgets.form_fields import CalmComboBox
 from napari_bio_superposition.widgets.latent_table import LatentTable
