@@ -27,12 +27,13 @@ _COLORS = {
 
 def write_sae_report(result: "SaeEvaluation", out: Path) -> Path:
     """Write ``report.html`` of an SAE's evaluation."""
-    sections = [_sparsity(result), _representations(result)]
+    rows = result.representations
+    sections = [_sparsity(result), describe_representations(rows, "Representations side by side")]
     if result.recovery:
-        sections.append(_recovery(result))
-    sections += [_spatial(result), _geometry(result)]
+        sections.append(page_recovery(result.recovery, [row["name"] for row in rows]))
+    sections += [_spatial(result), _geometry(result), describe_ranks(rows)]
     if result.similarity:
-        sections.append(_similarity(result))
+        sections.append(describe_similarity(result.similarity, "the SAE's features"))
     data = result.data
     notices = [*data["notes"], *(f"Not measured: {k} ({v})." for k, v in result.skipped.items())]
     if data["simulated"]:
@@ -107,9 +108,10 @@ def _sparsity(result: "SaeEvaluation") -> Section:
     )
 
 
-def _representations(result: "SaeEvaluation") -> Section:
-    rows = {}
-    for row in result.representations:
+def describe_representations(rows: Sequence[Mapping[str, Any]], title: str) -> Section:
+    """Return the section that compares representations: probe, outcome, effective rank."""
+    table = {}
+    for row in rows:
         shown: dict[str, Any] = {"features": row["n_features"]}
         if row.get("accuracy") is not None:
             shown["probe accuracy"] = _with(
@@ -121,26 +123,44 @@ def _representations(result: "SaeEvaluation") -> Section:
         if "outcome_r2" in row:
             shown["outcome R2"] = _with(row["outcome_r2"], row["outcome_interval"])
             shown["R2 null, 95th"] = row["outcome_null_upper"]
-        shown["eRank (singular values)"] = _with(
-            row["erank_singular_values"], (row["erank_low"], row["erank_high"])
-        )
-        shown["eRank (eigenvalues)"] = row["erank_covariance_eigenvalues"]
-        shown["eRank null"] = row["erank_null"]
-        rows[row["name"]] = shown
+        table[row["name"]] = shown
     return Section(
-        title="Representations side by side",
+        title=title,
         paragraphs=[
-            "All are pooled from the same tokens and go through the same steps. The null of the "
+            "All are pooled from the same patches and go through the same steps. The null of the "
             "probe gives the wells of a plate each other's classes; that of R2 permutes the "
-            "outcome within plates; that of the effective rank permutes each column. A split by "
-            "patches leaks, as the published one did; it is shown to tell how much."
+            "outcome within plates. A split by patches leaks, as the published one did; its "
+            "accuracy is shown to tell how much."
         ],
-        pictures=_probe_pictures(result.representations),
-        table=_frame(rows),
-        notes=[
-            "Effective ranks grow with the number of features; compare them with their null, and "
-            "never between the two definitions."
+        pictures=_probe_pictures(rows),
+        table=_frame(table),
+        side_by_side=True,
+    )
+
+
+def describe_ranks(rows: Sequence[Mapping[str, Any]]) -> Section:
+    """Return the section of effective ranks, in both definitions."""
+    table = {
+        row["name"]: {
+            "features": row["n_features"],
+            "of singular values": _with(
+                row["erank_singular_values"], (row["erank_low"], row["erank_high"])
+            ),
+            "null": row["erank_null"],
+            "of eigenvalues": row["erank_covariance_eigenvalues"],
+            "standardised": row["erank_standardised"],
+        }
+        for row in rows
+    }
+    return Section(
+        title="Effective ranks",
+        paragraphs=[
+            "The exponential of the entropy of the spectrum: of the singular values, as in the "
+            "published code and figures, or of the covariance's eigenvalues, as in its text. The "
+            "null permutes each column. Ranks grow with the number of features: compare a rank "
+            "with its null, and never between the definitions."
         ],
+        table=_frame(table),
     )
 
 
@@ -176,12 +196,13 @@ def _probe_pictures(rows: Sequence[Mapping[str, Any]]) -> list[Picture]:
     return pictures
 
 
-def _recovery(result: "SaeEvaluation") -> Section:
-    table = pd.DataFrame(result.recovery)
+def page_recovery(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> Section:
+    """Return the section of planted quantities."""
+    table = pd.DataFrame(rows)
     wide = table.pivot(index="quantity", columns="representation", values="spearman")
-    order = [row["name"] for row in result.representations]
-    wide = wide.loc[list(dict.fromkeys(table["quantity"])), order]
+    wide = wide.loc[list(dict.fromkeys(table["quantity"])), list(order)]
     wide.loc["mean"] = wide.mean()
+    wide.index.name = "rank correlation"
     return Section(
         title="Single features against planted factors",
         paragraphs=[
@@ -196,7 +217,7 @@ def _recovery(result: "SaeEvaluation") -> Section:
                 "Line: 95 % interval over wells; the small diamonds are the null.",
             )
         ],
-        table=wide,
+        table=wide.round(2),
     )
 
 
@@ -263,20 +284,21 @@ def _geometry(result: "SaeEvaluation") -> Section:
     )
 
 
-def _similarity(result: "SaeEvaluation") -> Section:
-    rows = {
+def describe_similarity(rows: Sequence[Mapping[str, Any]], reference: str) -> Section:
+    """Return the section of similarities with a reference."""
+    table = {
         row["name"]: {
             "CKA, debiased": _with(row["debiased"], (row["debiased_low"], row["debiased_high"])),
             "null": row["null"],
             "p": row["p_value"],
             "CKA, plain": row["cka"],
         }
-        for row in result.similarity
+        for row in rows
     }
     return Section(
-        title="Similarity with the SAE's features (linear CKA)",
+        title=f"Similarity with {reference} (linear CKA)",
         paragraphs=["Plain CKA grows with the number of features; read the debiased one."],
-        table=_frame(rows),
+        table=_frame(table),
     )
 
 
