@@ -13,7 +13,7 @@ from napari_bio_superposition.cli.reporting import Reporter
 
 @dataclass(frozen=True)
 class NoSettings:
-    """This command has none."""
+    """Nothing to set."""
 
 
 @dataclass(frozen=True, kw_only=True)

