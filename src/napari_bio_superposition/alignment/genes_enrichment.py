@@ -85,7 +85,8 @@ def enrich(
     chosen = np.zeros(len(tested), dtype=bool)
     chosen[[tested[gene.upper()] for gene in genes]] = True
     names, members = _index_sets(sets, tested)
-    overlap = members @ chosen
+    counted = members.astype(np.int64)  # booleans would be joined by `or`, not added
+    overlap = counted @ chosen
     size, n_chosen, n_all = members.sum(axis=1), int(chosen.sum()), len(tested)
     p = hypergeom.sf(overlap - 1, n_all, size, n_chosen)
     result = pd.DataFrame(
@@ -104,7 +105,7 @@ def enrich(
     if level is not None:
         values = np.array([level[gene] for gene in background])
         drawn = draw_matched(chosen, values, _N_MATCHED, rng=rng)
-        reached = (members @ drawn.T >= overlap[:, None]).sum(axis=1)
+        reached = (counted @ drawn.T >= overlap[:, None]).sum(axis=1)
         result["p_matched"] = (1 + reached) / (_N_MATCHED + 1)
     return result.sort_values("p")
 
