@@ -62,6 +62,8 @@ def test_a_planted_decline_is_found_in_each_group(rng: np.random.Generator) -> N
     assert set(result.trajectories) == {"GBA", "SNCA"}
     assert result.outcome == Keys.DEATH
     assert {Keys.PSEUDOTIME, Keys.LEIDEN} <= set(result.table.obs)
+    assert result.table.obs[Keys.STAGE].value_counts().tolist() == [67, 66, 66]
+    assert json.loads(result.table.uns[Keys.EMBED])["settings"]["reference"] == "Control"
     assert Keys.PSEUDOTIME not in adata.obs
     for group, one in result.trajectories.items():
         assert (result.table.obs[Keys.GENOTYPE].iloc[one.rows] == group).all()

@@ -45,7 +45,7 @@ class Keys:
     ``dpt_pseudotime_GROUP``, missing for all other patches."""
     LEIDEN: Final = "leiden"
     STAGE: Final = "stage"
-    """Early, middle or late third of pseudotime."""
+    """Early, middle or late third of pseudotime, of the patches that were tested."""
 
     # obsm
     SPATIAL: Final = "spatial"
@@ -67,6 +67,8 @@ class Keys:
     # uns
     PROVENANCE: Final = "bio_superposition"
     """JSON text: config, versions, seed, input and model hashes, preprocessing flags."""
+    EMBED: Final = "bio_superposition_embed"
+    """JSON text: settings of layouts, trajectory and statistics, versions, chosen wells."""
 
 
 def feature_name(latent: int) -> str:

@@ -180,7 +180,8 @@ def _cluster(profiles: Numbers, config: DynamicsConfig, seed: int) -> IntArray:
             directed=False,
             random_state=seed,
         )
-    return work.obs["leiden"].astype(int).to_numpy(np.int64)
+    clusters: IntArray = work.obs["leiden"].astype(int).to_numpy(np.int64)
+    return clusters
 
 
 def _order(profiles: Numbers, clusters: IntArray) -> tuple[IntArray, IntArray]:

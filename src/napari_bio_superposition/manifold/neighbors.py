@@ -34,7 +34,7 @@ class Neighbors:
     @property
     def k(self) -> int:
         """Neighbours of each patch, itself not counted."""
-        return self.indices.shape[1]
+        return int(self.indices.shape[1])
 
     @classmethod
     def of_table(cls, adata: AnnData, key: str = "neighbors") -> Self:

@@ -71,7 +71,7 @@ def sweep(  # noqa: PLR0913 (what is repeated, and over what)
     scores = adata.obsm[Keys.PCA]
     dimensions = sorted({min(n, scores.shape[1]) for n in grid[1]})
     sizes = sorted({min(k, adata.n_obs - 1) for k in grid[0]})
-    rows = []
+    rows: list[tuple[int, int, float, int]] = []
     for n_pcs in dimensions:
         used = np.ascontiguousarray(scores[:, :n_pcs])
         neighbors = find_neighbors(used, max(sizes) - 1, seed=seed)

@@ -96,4 +96,7 @@ def _separation(
     spread = values.std(axis=0, dtype=np.float64)
     within = table - centres[np.searchsorted(np.unique(labels), labels)]
     noise = np.sqrt((within**2).mean(axis=0)) + 0.1 * spread  # two wells can agree by chance
-    return np.divide(centres.std(axis=0), noise, out=np.zeros(values.shape[1]), where=noise > 0)
+    score: npt.NDArray[np.float64] = np.divide(
+        centres.std(axis=0), noise, out=np.zeros(values.shape[1]), where=noise > 0
+    )
+    return score

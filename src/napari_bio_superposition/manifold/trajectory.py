@@ -173,7 +173,7 @@ def add_pseudotime(adata: AnnData, root: int, *, n_dcs: int) -> None:
 
 
 def _usable(adata: AnnData, config: TrajectoryConfig) -> int:
-    return min(config.n_dcs, adata.obsm[Keys.DIFFMAP].shape[1])
+    return min(config.n_dcs, int(adata.obsm[Keys.DIFFMAP].shape[1]))
 
 
 def choose_root(
@@ -198,7 +198,8 @@ def choose_root(
                 f"Give the name of a row, for instance {adata.obs_names[0]!r}."
             )
         return int(adata.obs_names.get_loc(config.root))
-    return int(_by_centrality(adata, reference)[0])
+    root: int = _by_centrality(adata, reference)[0].item()
+    return root
 
 
 def _by_centrality(adata: AnnData, reference: BoolArray | None) -> IntArray:

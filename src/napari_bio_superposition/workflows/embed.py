@@ -1,6 +1,8 @@
 """One job: layouts, trajectory and statistics of a table. No files, no figures."""
 
 import dataclasses
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -8,12 +10,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from napari_bio_superposition.core.errors import BioSuperpositionError, TableError, list_choices
+from napari_bio_superposition.core.errors import BioSuperpositionError
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job, Progress
+from napari_bio_superposition.core.provenance import package_versions
 from napari_bio_superposition.core.types import BoolArray, IntArray
+from napari_bio_superposition.workflows.config_files import config_to_plain
 from napari_bio_superposition.workflows.embed_config import EmbedConfig
 from napari_bio_superposition.workflows.embed_result import EmbedResult, Trajectory
+from napari_bio_superposition.workflows.embed_study import (
+    EmbedStudy,
+    as_features,
+    describe_study,
+    draw_patches,
+    select_features,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -48,9 +59,9 @@ def embed_table(adata: "AnnData", config: EmbedConfig | None = None) -> Job[Embe
     config = config or EmbedConfig()
     rng = np.random.default_rng(config.seed)
     yield Progress("Preparing the table")
-    table = _draw_patches(_as_features(adata, config), config, rng)
-    study = _describe(table, config)
-    table, study, selection = _select(table, study, config, rng)
+    table = draw_patches(as_features(adata, config), config, rng)
+    study = describe_study(table, config)
+    table, study, selection = select_features(table, study, config, rng)
     plain = dataclasses.replace(config.embedding, source="features")
     table = yield from embed(table, plain, rng=rng)
     notices = list(study.notices)
@@ -60,166 +71,35 @@ def embed_table(adata: "AnnData", config: EmbedConfig | None = None) -> Job[Embe
         trajectories = yield from follow(table, study, config, rng)
     elif config.with_trajectory:
         notices.append(f"No trajectory: {study.reason}")
+    _write_down(table, trajectories, selection, config)
     return EmbedResult(table, trajectories, study.outcome, selection, config, tuple(notices))
 
 
-@dataclass(frozen=True, eq=False)
-class _Study:
-    """What the table says about its patches, checked."""
+def _write_down(
+    table: "AnnData",
+    trajectories: Mapping[str, Trajectory],
+    selection: Mapping[str, Any],
+    config: EmbedConfig,
+) -> None:
+    """Add the stage of each tested patch, and how everything was made."""
+    from napari_bio_superposition.manifold.stages import STAGES
 
-    groups: npt.NDArray[np.str_]
-    wells: npt.NDArray[np.str_]
-    plates: npt.NDArray[np.str_] | None
-    outcome: str
-    values: Numbers
-    judging: BoolArray
-    reason: str
-    """Why there can be no trajectory; empty where there can."""
-    notices: tuple[str, ...]
-
-    def tested(self, reference: str) -> list[str]:
-        """Return the groups other than the reference; the one there is where there is one only."""
-        others = [str(name) for name in np.unique(self.groups) if name != reference]
-        return others or [str(name) for name in np.unique(self.groups)]
-
-    def at(self, rows: IntArray | BoolArray) -> "_Study":
-        """Return the same of some patches."""
-        changes: dict[str, Any] = {
-            name: getattr(self, name)[rows] for name in ("groups", "wells", "values", "judging")
-        }
-        changes["plates"] = None if self.plates is None else self.plates[rows]
-        return dataclasses.replace(self, **changes)
-
-
-def _as_features(adata: "AnnData", config: EmbedConfig) -> "AnnData":
-    """Return a table whose columns are what is embedded: the CNN's own features go the same way."""
-    if config.embedding.source == "features":
-        return adata
-    from anndata import AnnData
-
-    if Keys.CNN not in adata.obsm:
-        raise TableError(
-            f"The table holds no CNN features (`obsm[{Keys.CNN!r}]`). "
-            "Embed the SAE features, or analyse the images again."
-        )
-    values = np.asarray(adata.obsm[Keys.CNN], np.float32)
-    names = [f"cnn_{place:04d}" for place in range(values.shape[1])]
-    kept = {key: adata.obsm[key] for key in (Keys.SPATIAL,) if key in adata.obsm}
-    uns = {key: adata.uns[key] for key in (Keys.PROVENANCE,) if key in adata.uns}
-    return AnnData(values, obs=adata.obs.copy(), var=pd.DataFrame(index=names), obsm=kept, uns=uns)
-
-
-def _outcome_of(adata: "AnnData", config: EmbedConfig) -> str:
-    name = config.trend.outcome
-    if not name:
-        return Keys.DEATH if Keys.DEATH in adata.obs else ""
-    if name not in adata.obs or not pd.api.types.is_numeric_dtype(adata.obs[name]):
-        numeric = adata.obs.select_dtypes("number").columns
-        raise TableError(
-            f"The outcome {name!r} is not a column of numbers in obs. "
-            f"Choose one of: {list_choices(numeric)}."
-        )
-    return name
-
-
-def _draw_patches(adata: "AnnData", config: EmbedConfig, rng: np.random.Generator) -> "AnnData":
-    most = config.max_patches_per_group
-    if most is None or adata.n_obs <= most:
-        return adata
-    outcome = _outcome_of(adata, config)
-    known = adata.obs[outcome].notna().to_numpy() if outcome else np.ones(adata.n_obs, bool)
-    groups = _column(adata, config.group_by)
-    kept = []
-    for name in np.unique(groups):
-        rows = rng.permutation(np.flatnonzero(groups == name))
-        kept.append(rows[np.argsort(~known[rows], kind="stable")][:most])
-    return adata[np.sort(np.concatenate(kept))].copy()
-
-
-def _column(adata: "AnnData", name: str) -> npt.NDArray[np.str_]:
-    if name not in adata.obs:
-        return np.full(adata.n_obs, "all")
-    return adata.obs[name].astype(str).to_numpy(dtype=str)
-
-
-def _describe(adata: "AnnData", config: EmbedConfig) -> _Study:
-    notices = []
-    outcome = _outcome_of(adata, config)
-    values = np.full(adata.n_obs, np.nan)
-    if outcome:
-        values = adata.obs[outcome].to_numpy(np.float64)
-    if config.with_trajectory and not np.isfinite(values).any():
-        notices.append(
-            f"No statistics along pseudotime: the table has no {outcome or Keys.DEATH!r} of any "
-            "patch. Name another column as the outcome."
-        )
-    if config.unit in adata.obs:
-        wells = _column(adata, config.unit)
-    else:
-        wells = adata.obs_names.to_numpy(dtype=str)
-        notices.append(
-            f"The table has no column {config.unit!r}: patches are taken as independent, and all "
-            "intervals and p-values are too optimistic."
-        )
-    groups = _column(adata, config.group_by)
-    return _Study(
-        groups=groups,
-        wells=wells,
-        plates=_column(adata, config.block) if config.block in adata.obs else None,
-        outcome=outcome,
-        values=values,
-        judging=np.ones(adata.n_obs, bool),
-        reason=_why_not(adata, groups, config),
-        notices=tuple(notices),
-    )
-
-
-def _why_not(adata: "AnnData", groups: npt.NDArray[np.str_], config: EmbedConfig) -> str:
-    if config.trajectory.root:
-        if config.trajectory.root in adata.obs_names:
-            return ""
-        raise TableError(
-            f"The root {config.trajectory.root!r} is not among the {adata.n_obs} patches. "
-            f"Give the name of a row, for instance {adata.obs_names[0]!r}."
-        )
-    if (groups == config.reference).any():
-        return ""
-    found = list_choices(np.unique(groups)[:12]) if config.group_by in adata.obs else "no column"
-    return (
-        f"no patch of {config.group_by!r} is {config.reference!r}; there is {found}. "
-        "Name the reference, or the root patch."
-    )
-
-
-def _select(
-    table: "AnnData", study: _Study, config: EmbedConfig, rng: np.random.Generator
-) -> tuple["AnnData", _Study, dict[str, Any]]:
-    """Keep the features that half of the wells choose; the other half judges."""
-    if config.n_selected is None:
-        return table, study, {}
-    from napari_bio_superposition.manifold.preprocessing import alive_features, preprocess
-    from napari_bio_superposition.manifold.selection import select_on_half
-
-    plain = dataclasses.replace(config.embedding, source="features")
-    alive = np.flatnonzero(alive_features(table, plain))
-    chosen = select_on_half(
-        preprocess(table, plain),
-        study.groups,
-        study.wells,
-        n_features=config.n_selected,
-        rng=rng,
-    )
-    described = {
-        "n_features": len(chosen.features),
-        "wells_that_chose": list(chosen.wells[0]),
-        "wells_that_judge": list(chosen.wells[1]),
+    stage = np.full(table.n_obs, -1)
+    for one in trajectories.values():
+        if "terciles" in one.stages:
+            stage[one.rows[one.known]] = one.stages["terciles"].codes
+    if (stage >= 0).any():
+        table.obs[Keys.STAGE] = pd.Categorical.from_codes(stage, list(STAGES))
+    made = {
+        "settings": config_to_plain(config),
+        "versions": package_versions(),
+        "selection": dict(selection),
     }
-    kept = table[:, np.sort(alive[chosen.features])].copy()
-    return kept, dataclasses.replace(study, judging=~chosen.choosing), described
+    table.uns[Keys.EMBED] = json.dumps(made, sort_keys=True)
 
 
 def _follow_all(
-    table: "AnnData", study: _Study, config: EmbedConfig, rng: np.random.Generator
+    table: "AnnData", study: EmbedStudy, config: EmbedConfig, rng: np.random.Generator
 ) -> Job[dict[str, Trajectory]]:
     """Follow every group along one pseudotime; the table itself gets scanpy's keys."""
     ordered = yield from _order(table, study, config)
@@ -237,7 +117,7 @@ def _take_over(table: "AnnData", other: "AnnData", name: str) -> None:
         ours[key] = theirs[key]
 
 
-def _order(table: "AnnData", study: _Study, config: EmbedConfig) -> Job["AnnData"]:
+def _order(table: "AnnData", study: EmbedStudy, config: EmbedConfig) -> Job["AnnData"]:
     from napari_bio_superposition.manifold.trajectory import add_trajectory
 
     return (
@@ -252,7 +132,7 @@ def _order(table: "AnnData", study: _Study, config: EmbedConfig) -> Job["AnnData
 
 
 def _follow_pairs(
-    table: "AnnData", study: _Study, config: EmbedConfig, rng: np.random.Generator
+    table: "AnnData", study: EmbedStudy, config: EmbedConfig, rng: np.random.Generator
 ) -> Job[dict[str, Trajectory]]:
     """Follow each group with the reference alone; the table gets one pseudotime per pair."""
     from napari_bio_superposition.manifold.embedding import embed
@@ -290,7 +170,7 @@ def _at_rows_of_table(one: Trajectory, rows: IntArray) -> Trajectory:
 
 
 def _follow(
-    table: "AnnData", study: _Study, group: str, config: EmbedConfig, rng: np.random.Generator
+    table: "AnnData", study: EmbedStudy, group: str, config: EmbedConfig, rng: np.random.Generator
 ) -> Job[Trajectory]:
     from napari_bio_superposition.manifold.robustness import sweep
     from napari_bio_superposition.manifold.trajectory import read_paga
@@ -350,7 +230,7 @@ class _Tests:
 
 
 def _test(
-    time: Numbers, study: _Study, config: EmbedConfig, rng: np.random.Generator
+    time: Numbers, study: EmbedStudy, config: EmbedConfig, rng: np.random.Generator
 ) -> Job[_Tests]:
     """Test the outcome along pseudotime, where enough patches have both."""
     from napari_bio_superposition.manifold.curves import fit_curve
@@ -383,7 +263,11 @@ def _test(
 
 
 def _perturb(
-    table: "AnnData", study: _Study, rows: IntArray, config: EmbedConfig, rng: np.random.Generator
+    table: "AnnData",
+    study: EmbedStudy,
+    rows: IntArray,
+    config: EmbedConfig,
+    rng: np.random.Generator,
 ) -> Job[Numbers]:
     """Return the rank correlation of the tested patches from each of the other roots."""
     from napari_bio_superposition.manifold.statistics import spearman

@@ -141,4 +141,5 @@ def _order(adata: "AnnData", config: EmbedConfig, source: str) -> Job[Numbers]:
     result = yield from embed_table(adata, one)
     if Keys.PSEUDOTIME not in result.table.obs or result.table.n_obs != adata.n_obs:
         raise TableError("; ".join(result.notices) or "No pseudotime of all patches.")
-    return result.table.obs[Keys.PSEUDOTIME].to_numpy(np.float64)
+    time: Numbers = result.table.obs[Keys.PSEUDOTIME].to_numpy(np.float64)
+    return time
