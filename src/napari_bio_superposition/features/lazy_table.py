@@ -23,8 +23,9 @@ IN_MEMORY_BYTES: Final = 2**30
 """A table whose arrays are smaller than this in total is read as a whole."""
 WIDEST_EMBEDDING: Final = 128
 """Arrays of obsm with more columns are features rather than places; of a large table they stay."""
-_BLOCK_BYTES: Final = 2**26
-_CHUNKED_ROWS: Final = 2**17
+_BLOCK_BYTES: Final = 2**23
+"""Read in one go: h5py keeps the interpreter while it reads, and a window has to answer."""
+_CHUNKED_ROWS: Final = 2**15
 
 
 def open_table(path: str | Path, *, in_memory_bytes: int = IN_MEMORY_BYTES) -> Job[AnnData]:

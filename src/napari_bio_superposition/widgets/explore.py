@@ -23,12 +23,17 @@ from napari_bio_superposition.widgets.explore_controller import ExploreControlle
 from napari_bio_superposition.widgets.explore_dynamics import DynamicsPanel
 from napari_bio_superposition.widgets.explore_embedding import FEATURE, EmbeddingPanel
 from napari_bio_superposition.widgets.explore_groups import GroupsPanel
+from napari_bio_superposition.widgets.explore_images import OpenedImage, open_image
 from napari_bio_superposition.widgets.explore_paga import GraphPanel
 from napari_bio_superposition.widgets.explore_trajectory import TrajectoryPanel
 from napari_bio_superposition.widgets.failures import explain
 from napari_bio_superposition.widgets.feature_display import FeatureDisplay
+from napari_bio_superposition.widgets.geometry import Geometry
+from napari_bio_superposition.widgets.image_layers import make_image_layers
 from napari_bio_superposition.widgets.image_link import ImageLink
 from napari_bio_superposition.widgets.jobs import JobRunner
+from napari_bio_superposition.widgets.nuclei_link import NucleiLink
+from napari_bio_superposition.widgets.result_layers import make_result_layers
 from napari_bio_superposition.widgets.run_bar import RunBar
 from napari_bio_superposition.widgets.study import Study
 
@@ -69,11 +74,15 @@ class ExploreWidget(QWidget):
         self.run_bar = RunBar("Compute layouts and trajectory")
         self.tabs = QTabWidget()
         self._then: Callable[[Any], None] = lambda _: None
+        self._image_folder: Path | None = None
+        self._table_folder: Path | None = None
+        self._wanted_row = -1
         self._refresh_soon = QTimer(self)
         self._refresh_soon.setSingleShot(True)
         self._refresh_soon.timeout.connect(self.refresh)
         self._display = FeatureDisplay.of(napari_viewer)
         ImageLink.of(napari_viewer)
+        NucleiLink.of(napari_viewer)
         self._lay_out()
         self._connect()
 
@@ -132,6 +141,7 @@ class ExploreWidget(QWidget):
 
     def open_table(self, path: Path) -> None:
         """Show a table of any origin."""
+        self._table_folder = path.parent
         self._start(lambda: self.controller.open(path), self._show_table)
 
     def compare(self, first: Any, second: Any) -> None:
@@ -177,6 +187,7 @@ class ExploreWidget(QWidget):
             self.run_bar.show_failure(explain(error, "Showing the result"))
 
     def _on_failed(self, failure: "Failure") -> None:
+        self._image_folder = None  # where an image was not found, the next try may ask again
         self.run_bar.show_failure(failure)
 
     def _on_cancelled(self) -> None:
@@ -215,22 +226,49 @@ class ExploreWidget(QWidget):
             panel.refresh()
 
     def show_in_image(self, row: int) -> None:
-        """Bring a patch into the middle of the canvas; ask for its image where it is not open."""
+        """Bring a patch into the middle of the canvas; its image is opened where it is not."""
         image_id = self.controller.image_of(row)
         if image_id is None:
             self.run_bar.message.show_error("This table does not say from which image a row is.")
-            return
-        if not self.study.request_open(image_id):
-            self.run_bar.message.show_plain(
-                f"The patch is in {image_id}, which is not open. Open the image and analyse it "
-                "or load its result; the patch is then marked in it."
-            )
-            return
+        elif self.study.request_open(image_id):
+            self._centre_on(row, image_id)
+        else:
+            self._open_image(row, image_id)
+
+    def _centre_on(self, row: int, image_id: str) -> None:
         self.study.set_current(image_id)
         place = self.controller.locate(row)
         if place is not None:
             self._viewer.scene.camera.center = (0.0, *place)
-            self.run_bar.message.clear()
+        self.run_bar.message.clear()
+
+    def _open_image(self, row: int, image_id: str) -> None:
+        """Open the image of a row from a folder that the user names once."""
+        if self._image_folder is None:
+            title = f"Folder with the image {image_id}"
+            folder = QFileDialog.getExistingDirectory(self, title)
+            if not folder:
+                text = f"The patch is in {image_id}, which is not open."
+                self.run_bar.message.show_plain(text)
+                return
+            self._image_folder = Path(folder)
+        self._wanted_row = row
+        folder, results, models = self._image_folder, self._table_folder, self.study.models
+        self._start(lambda: open_image(image_id, folder, results, models), self._show_image)
+
+    def _show_image(self, opened: OpenedImage) -> None:
+        image = opened.image
+        for data, options, _ in make_image_layers(image):
+            self._viewer.add_image(data, **options)
+        if opened.analysis is None or opened.models is None:
+            self.run_bar.show_done(f"Opened {image.id}; analyse it to see its patches marked.")
+            return
+        geometry = Geometry.of_image(image)
+        for layer in make_result_layers(opened.analysis, geometry, image.id):
+            self._viewer.add_layer(layer)
+        self.study.add_analysis(opened.analysis, opened.models, geometry=geometry, name=image.id)
+        self._centre_on(self._wanted_row, image.id)
+        self.run_bar.show_done(f"Opened {image.id}.")
 
     def _look_at(self, feature: str) -> None:
         """Colour the plot by a feature and show it in the image, where it can be."""
