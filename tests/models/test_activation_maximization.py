@@ -15,7 +15,7 @@ from napari_bio_superposition.models.activation_maximization import (
 from napari_bio_superposition.models.feature_model import FeatureModel
 from napari_bio_superposition.models.inference import encode_patches
 
-SMALL = MaximizationConfig(n_steps=120, decays=(0.4, 1.2), jitters_px=(2,), n_seeds=2)
+SMALL = MaximizationConfig(n_steps=60, decays=(0.4, 1.2), jitters_px=(2,), n_seeds=2)
 LATENT = 5
 
 

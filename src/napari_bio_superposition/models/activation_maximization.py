@@ -19,8 +19,7 @@ from napari_bio_superposition.models.sae import JumpReLU
 from napari_bio_superposition.models.tokens import prepare_tokens
 
 _LARGEST: Final = 3.5
-"""Bound of a pixel before normalisation, in standard deviations."""
-_INITIAL: Final = 0.01
+"""Bound of a pixel in standard deviations of its channel."""
 _PUBLISHED_SIDE: Final = 128
 """The learning rate holds for coefficients of patches of this side; the transform divides by its
 square."""
@@ -132,10 +131,16 @@ class _Target:
     jump: JumpReLU
 
     def normalize(self, images: Tensor) -> Tensor:
+        """Normalise, bound and normalise again: the scale of the coefficients then means nothing.
+
+        Bounding first, as published, stops the gradient of every pixel that has grown too large.
+        """
+        return self._normalize_once(self._normalize_once(images).clamp(-_LARGEST, _LARGEST))
+
+    def _normalize_once(self, images: Tensor) -> Tensor:
         card = self.model.card
-        bounded = images.clamp(-_LARGEST, _LARGEST)
         return normalize_instances(
-            bounded, mode=card.instance_normalization, std_floor=card.std_floor
+            images, mode=card.instance_normalization, std_floor=card.std_floor
         )
 
     def activations(self, normalized: Tensor, temperature: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -166,7 +171,9 @@ def _optimize(
     card, device = target.model.card, target.model.device
     side, n_channels = card.patch_side_px, len(card.channel_roles)
     shape = (len(grid), n_channels, side, side // 2 + 1, 2)
-    start = rng.normal(size=shape).astype(np.float32) * _INITIAL
+    # The published start, 0.01, lies below the floor of the instance normalisation: its first
+    # gradients are so large that Adam hardly moves afterwards. One step wide is a fair start.
+    start = rng.normal(size=shape).astype(np.float32) * config.learning_rate
     theta = torch.from_numpy(start).to(device).requires_grad_()
     masks = torch.stack([_frequency_mask(side, decay) for decay, _, _ in grid]).to(device)
     jitters = np.array([jitter for _, jitter, _ in grid])

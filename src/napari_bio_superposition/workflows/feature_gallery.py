@@ -108,7 +108,7 @@ def write_gallery(
 
 
 def paint_channels(channels: FloatArray, roles: Sequence[str]) -> FloatArray:
-    """Return channels ``(channel, side, side)`` in ``[0, 1]`` as one picture ``(side, side, 3)``."""
+    """Return channels ``(channel, side, side)`` as one picture ``(side, side, 3)``."""
     spare = ((1.0, 0.8, 0.2), (0.2, 0.9, 0.9), (0.9, 0.4, 0.9))
     colours = [ROLE_COLOURS.get(role, spare[k % 3]) for k, role in enumerate(roles)]
     mixed = np.einsum("chw,cr->hwr", channels, np.array(colours, np.float32))
