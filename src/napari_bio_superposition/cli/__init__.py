@@ -20,6 +20,7 @@ COMMANDS = {
     "export-sae": "write a model's SAE in SAELens's layout",
     "import-sae": "join an SAE in SAELens's layout with a model's encoder",
     "evaluate": "what an SAE or an encoder is worth, beside baselines and nulls; a sweep of SAEs",
+    "explore": "features of a table: list, compare groups, ask a region, gallery, made images",
     "embed": "lay out patches, order them in pseudotime, test an outcome along it",
     "couple": "couple patches with RNA cells by Gromov-Wasserstein, and say how far to trust it",
     "batch": "folders, plates, clusters: plan, run and collect; whatever happens, it goes on",

@@ -1,0 +1,64 @@
+"""Settings of exploring features of a table. Imports no torch."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from napari_bio_superposition.core.config import Range, check_fields
+from napari_bio_superposition.core.keys import Keys
+from napari_bio_superposition.features.differential import DifferentialConfig
+from napari_bio_superposition.features.region_statistics import RegionQueryConfig
+from napari_bio_superposition.features.search import FeatureFilter
+from napari_bio_superposition.models.activation_maximization_config import MaximizationConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExploreConfig:
+    """What is asked of the features of a table."""
+
+    do: Literal["list", "compare", "region", "gallery", "maximize"] = "list"
+    """list: all features with what is known of them; compare: two groups of patches; region: which
+    latents live in a painted region of one image; gallery: a page with pictures; maximize: images
+    that excite a feature."""
+
+    features: tuple[str, ...] = ()
+    """Features for the gallery (latent_00042); where empty, the first of the filtered list. For
+    maximize, the first of them."""
+
+    groupby: str = Keys.GENOTYPE
+    """Column of obs with the classes."""
+
+    first: str = ""
+    """Class that is compared."""
+
+    second: str = ""
+    """Class to compare it with; all others where empty."""
+
+    image: str = ""
+    """For region: id of the image in which it was painted; may be empty where there is only one."""
+
+    n_shown: Annotated[int, Range(1, 10_000)] = 20
+    """Features printed, and in the gallery where none are named."""
+
+    model: str = "small"
+    """Feature model that the table was made with: a name or a folder."""
+
+    device: str = "auto"
+    """Compute device: auto, cpu, cuda:0 (any number) or mps."""
+
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    """Start of all random numbers."""
+
+    find: FeatureFilter = field(default_factory=FeatureFilter)
+    """Which features are listed."""
+
+    differential: DifferentialConfig = field(default_factory=DifferentialConfig)
+    """How groups are compared."""
+
+    query: RegionQueryConfig = field(default_factory=RegionQueryConfig)
+    """How regions are asked."""
+
+    maximize: MaximizationConfig = field(default_factory=MaximizationConfig)
+    """How images are made."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
