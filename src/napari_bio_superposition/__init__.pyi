@@ -15,6 +15,7 @@ from .features.table import read_table as read_table
 from .features.table import write_table as write_table
 from .imaging.cell_death_config import CellDeathConfig as CellDeathConfig
 from .imaging.patch_config import PatchConfig as PatchConfig
+from .imaging.patch_store import PatchStore as PatchStore
 from .imaging.patches import extract_patches as extract_patches
 from .imaging.read import read_image as read_image
 from .imaging.read_config import ReadConfig as ReadConfig
@@ -47,10 +48,25 @@ from .workflows.demo_config import DemoConfig as DemoConfig
 from .workflows.embed import embed_table as embed_table
 from .workflows.embed_config import EmbedConfig as EmbedConfig
 from .workflows.embed_files import embed_files as embed_files
+from .workflows.gene_painting import paint_gene as paint_gene
+from .workflows.genes import predict_genes as predict_genes
+from .workflows.genes import predict_genes_files as predict_genes_files
+from .workflows.genes_config import GenesConfig as GenesConfig
+from .workflows.genes_data import load_coupling as load_coupling
 from .workflows.loading import load_models as load_models
 from .workflows.region_query import rank_latents as rank_latents
 from .workflows.result_folder import load_analysis as load_analysis
 from .workflows.result_folder import save_analysis as save_analysis
+from .workflows.rna import prepare_rna as prepare_rna
+from .workflows.rna import prepare_rna_files as prepare_rna_files
+from .workflows.rna_config import RnaPreparationConfig as RnaPreparationConfig
 from .workflows.segment import segment_files as segment_files
+from .workflows.train_encoder import train_encoder_model as train_encoder_model
+from .workflows.train_encoder_config import TrainEncoderConfig as TrainEncoderConfig
+from .workflows.train_encoder_config import training_preset as training_preset
+from .workflows.train_model import train_model as train_model
+from .workflows.train_model_config import TrainModelConfig as TrainModelConfig
+from .workflows.training_data import build_patch_store as build_patch_store
+from .workflows.training_data_config import TrainingDataConfig as TrainingDataConfig
 
 __version__: str

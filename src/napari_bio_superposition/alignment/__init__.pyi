@@ -1,5 +1,9 @@
 from .config import CouplingConfig as CouplingConfig
 from .coupling import Coupling as Coupling
+from .genes_config import GenePredictionConfig as GenePredictionConfig
+from .genes_enrichment import enrich as enrich
+from .genes_landscape import build_landscape as build_landscape
+from .genes_landscape import build_network as build_network
 from .procedure import couple as couple
 from .scores import score_labels as score_labels
 from .scores import score_pairs as score_pairs

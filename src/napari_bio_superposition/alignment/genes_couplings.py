@@ -140,7 +140,7 @@ def _couple_all(
         gap = (basin.loss - lowest) / lowest if lowest > 0 else 0.0
         if gap > _FAR:
             break
-        start = basin.plan
+        start: Matrix = basin.plan
         if solver == "landmarks":
             masses = surveys[0].masses, surveys[1].masses
             start = polish_plan((blocks[0], blocks[1]), masses, basin.plan)[0]

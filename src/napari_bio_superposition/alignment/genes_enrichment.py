@@ -153,4 +153,4 @@ def _odds(overlap: Vector, size: Vector, n_chosen: int, n_all: int) -> Vector:
 
 
 def _list_genes(members: npt.NDArray[np.bool_], background: Sequence[str]) -> str:
-    return ", ".join(background[position] for position in np.flatnonzero(members))
+    return ", ".join(background[position] for position in np.flatnonzero(members).tolist())

@@ -122,7 +122,8 @@ def _fit_network(
         best, best_state, waited = np.inf, network.state_dict(), 0
         for _ in range(config.max_epochs):
             network.train()
-            for rows in learn[torch.randperm(len(learn), device=device)].split(_BATCH):
+            shuffled = learn[torch.randperm(len(learn), device=device)]
+            for rows in torch.split(shuffled, _BATCH):
                 if len(rows) < 2:  # batch norm needs two
                     continue
                 loss = nn.functional.mse_loss(network(inputs[rows]), values[rows])

@@ -66,8 +66,10 @@ def make_design(
     if classes is None or rna_classes is None:
         classes, rna_classes = [ALL] * n, [ALL] * n_rna
     design = Design(
-        *(np.asarray(names, dtype=str) for names in (groups, plates, classes)),
-        np.asarray(rna_classes, dtype=str),
+        groups=np.asarray(groups, dtype=str),
+        plates=np.asarray(plates, dtype=str),
+        classes=np.asarray(classes, dtype=str),
+        rna_classes=np.asarray(rna_classes, dtype=str),
     )
     if not design.shared_classes:
         names = [list_choices(np.unique(side)) for side in (design.classes, design.rna_classes)]
@@ -115,7 +117,7 @@ def weights_within(
     return block[good] / mass[good, None], indices[good]
 
 
-def project_targets(weights: Any, values: Matrix) -> Matrix:
+def project_targets(weights: Any, values: Any) -> Matrix:
     """Return the weighted mean of RNA *values* ``(m, d)`` per patch, ``(n, d)`` float32."""
     dense = values.toarray() if sparse.issparse(values) else np.asarray(values)
     return np.asarray(weights @ dense.astype(np.float64), dtype=np.float32)
