@@ -1,6 +1,7 @@
 """How much of a network's use survives when tokens are replaced by their reconstruction."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,9 @@ from sklearn.linear_model import LogisticRegression
 from napari_bio_superposition.core.types import FloatArray, IntArray
 from napari_bio_superposition.evaluation.intervals import Interval, ratio_interval
 from napari_bio_superposition.evaluation.probes import PENALTIES, unit_rows
+
+_LEAST_SHARE: Final = 1e-12
+"""One patch of which a read-out is falsely sure costs no more than 28 nats."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,9 @@ def loss_recovered(
     columns = np.searchsorted(model.classes_, names[rows])
     losses, accuracies = [], []
     for kind in features:
-        log_shares = model.predict_log_proba((unit_rows(kind[rows]) - mean) / spread)
-        losses.append(-np.maximum(log_shares[np.arange(len(rows)), columns], -30.0))
-        accuracies.append(float((log_shares.argmax(1) == columns).mean()))
+        shares = model.predict_proba((unit_rows(kind[rows]) - mean) / spread)
+        losses.append(-np.log(shares[np.arange(len(rows)), columns].clip(min=_LEAST_SHARE)))
+        accuracies.append(float((shares.argmax(1) == columns).mean()))
     whole, spliced, ablated = losses
     harm = float((ablated - whole).sum())
     interval = ratio_interval(ablated - spliced, ablated - whole, wells[rows], rng=rng)

@@ -32,6 +32,8 @@ def random_dictionary(
     """
     directions = torch.randn(n_latents, tokens.shape[1], generator=rng).to(tokens.device)
     directions = functional.normalize(directions, dim=1)
+    # Turned towards the tokens' mean, where thresholds are positive and can be met.
+    directions *= torch.where(directions @ tokens.mean(0) < 0, -1.0, 1.0)[:, None]
     kept = max(1, min(len(tokens), round(len(tokens) * l0 / n_latents)))
     thresholds = torch.cat(
         [

@@ -322,15 +322,17 @@ def measure_stability(
         n_latents=model.card.n_latents,
         target_l0=max(0.05, l0),
         batch_tokens=1024,
-        n_epochs=6,
+        n_epochs=16,
+        learning_rate=model.card.training.get("sae", {}).get("learning_rate", 1e-3),
     )
-    twins = []
+    twins, unexplained = [], []
     for seed in range(config.n_seeds):
         trained = yield from fit_sae(
             TokensInMemory(tokens), settings, tokens[:8192], seed=config.seed + 1000 + seed
         )
         kept = (trained.metrics.firing_rate >= ALIVE_THRESHOLD).numpy()
         twins.append(trained.sae.W_dec.cpu().numpy()[kept])
+        unexplained.append(trained.metrics.fvu)
     random = rng.standard_normal((len(decoder), decoder.shape[1])).astype(np.float32)
     pairs = [(a, b) for i, a in enumerate(twins) for b in twins[i + 1 :]]
     between = [match_directions(a, b) for a, b in pairs]
@@ -340,6 +342,7 @@ def measure_stability(
         "n_seeds": len(twins),
         "kind": settings.kind,
         "n_tokens": len(tokens),
+        "fvu_of_seeds": unexplained,
         "matched_cosine_between_seeds": _summary(between, rng),
         "matched_cosine_with_model": _summary(with_model, rng),
         "random_matched_cosine": float(match_directions(decoder, random).mean()),

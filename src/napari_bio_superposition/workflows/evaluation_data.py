@@ -233,6 +233,11 @@ def _read_outcome(
             f"The table {config.outcome.name} has no column {config.outcome_column!r}; it has "
             f"{list_choices(values.columns)}. Choose one of these."
         )
+    if not values.index.is_unique:
+        raise TableError(
+            f"The table {config.outcome.name} names {values.index[values.index.duplicated()][0]} "
+            "more than once. Keep one row for each patch."
+        )
     found = values[config.outcome_column].reindex(obs.index)
     if found.notna().sum() == 0:
         raise TableError(
