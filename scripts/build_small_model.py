@@ -35,10 +35,12 @@ from napari_bio_superposition.models.checkpoint import load_model, round_to_half
 from napari_bio_superposition.models.encoder import PRESETS, Encoder, use_channels_last
 from napari_bio_superposition.models.feature_model import FeatureModel
 from napari_bio_superposition.models.inference import EncodedPatches, TokenCache, encode_patches
+from napari_bio_superposition.models.sae_config import SaeConfig
 from napari_bio_superposition.models.sae_metrics import measure_sae
 from napari_bio_superposition.models.sae_training import train_sae
+from napari_bio_superposition.models.token_buffer import PatchRows, TokenMaker
 from napari_bio_superposition.models.training import train_encoder
-from napari_bio_superposition.models.training_config import ContrastiveConfig, SaeConfig
+from napari_bio_superposition.models.training_config import ContrastiveConfig
 
 T = TypeVar("T")
 ROLES = ("mitochondria", "lysosomes", "nuclei")  # the paper's order; the death dye never enters
@@ -60,6 +62,7 @@ CONTRASTIVE = ContrastiveConfig(  # a quarter of an hour on one core instead of 
     centre_pooled=True,
 )
 SAE = SaeConfig(
+    kind="gated",
     n_latents=512,
     sparsity=0.02,
     tokens_per_patch=512,
@@ -86,11 +89,11 @@ def main() -> None:
     encoder = load_or_train_encoder(options.work / "encoder.safetensors", data)
     training = data.take(~data.held_out)
     job = train_sae(
-        encoder,
-        training.pixels[:: max(1, len(training.pixels) // 1024)],
+        TokenMaker(encoder, CONTRASTIVE.normalization, config.tap, config.centring),
+        PatchRows.of(training.pixels[:: max(1, len(training.pixels) // 1024)]),
         config,
-        CONTRASTIVE.normalization,
         rng=np.random.default_rng(SEED + 2),
+        evaluation=PatchRows.of(data.take(data.held_out).pixels),
     )
     trained = timed("Training the SAE", job)
     round_to_half(trained.sae)
