@@ -79,14 +79,14 @@ def predict_by_wells(
         Where fewer than two groups have a target.
     """
     known = np.isfinite(target)
-    features, target = features[known], target[known].astype(np.float64)
+    features, values = features[known], np.asarray(target[known], dtype=np.float64)
     wells, blocks = (np.asarray(x).astype(str)[known] for x in (groups, plates))
     if len(np.unique(wells)) < 2:
         raise TableError(
             f"A regression on held-out wells needs two wells with a target; there are "
             f"{len(np.unique(wells))}. Analyse more wells."
         )
-    copies = [target] + [target[permute_within(blocks, rng=rng)] for _ in range(n_permutations)]
+    copies = [values] + [values[permute_within(blocks, rng=rng)] for _ in range(n_permutations)]
     targets = np.stack(copies, axis=1)
     fold = _assign_folds(wells, rng)
     predicted = np.zeros_like(targets)
@@ -97,12 +97,12 @@ def predict_by_wells(
     own = predicted[:, 0]
     return Regression(
         r2=float(scores[0]),
-        fold_r2=tuple(_r2(target[fold == k], own[fold == k]) for k in np.unique(fold)),
-        interval=_interval(target, own, wells, rng),
+        fold_r2=tuple(_r2(values[fold == k], own[fold == k]) for k in np.unique(fold)),
+        interval=_interval(values, own, wells, rng),
         null=float(scores[1:].mean()) if n_permutations else float("nan"),
         null_upper=float(np.quantile(scores[1:], 0.95)) if n_permutations else float("nan"),
         p_value=permutation_p(float(scores[0]), scores[1:]),
-        n_rows=len(target),
+        n_rows=len(values),
         n_groups=len(np.unique(wells)),
     )
 

@@ -7,7 +7,7 @@ for the layers of our encoder; see ``benchmarks/bench_models.py`` for the ratio.
 """
 
 import functools
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self
 
 import torch
 from torch import Tensor, nn
@@ -203,4 +203,4 @@ def _transform_outputs(products: Tensor, bias: Tensor | None, *, out: Tensor) ->
 def _both_sides(matrix: tuple[tuple[float, ...], ...]) -> Tensor:
     """Return the transform of a patch, written as a vector, from that of one side of it."""
     side = torch.tensor(matrix)
-    return cast("Tensor", torch.kron(side, side))
+    return torch.kron(side, side)

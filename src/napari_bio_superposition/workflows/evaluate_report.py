@@ -225,18 +225,21 @@ def _spatial(result: "SaeEvaluation") -> Section:
     rows = {}
     for mask in dict.fromkeys(row["mask"] for row in result.spatial):
         both = {row["representation"]: row for row in result.spatial if row["mask"] == mask}
-        shown: dict[str, Any] = {"share of places": both["SAE"]["share_of_places"]}
+        shown: dict[str, Any] = {"of all places": f"{both['SAE']['share_of_places']:.0%}"}
         for name, row in both.items():
             shown[f"{name}: AUROC"] = _with(row["auroc"], (row["auroc_low"], row["auroc_high"]))
-            shown[f"{name}: null"] = row["null"]
-            shown[f"{name}: which"] = row["feature"]
+            shown[f"{name}: null"] = f"{row['null']:.2f}"
+            shown[f"{name}: strongest inside"] = f"{row['top_share_inside']:.0%}"
         rows[mask] = shown
     return Section(
         title="Maps against masks",
         paragraphs=[
             "How well the activation of the best single feature tells places inside a mask from "
             "those outside, on wells that it was not chosen on. The null takes the masks of other "
-            "patches. Receptive fields are 67 to 83 px wide, so that 1 cannot be expected."
+            "patches. A sparse latent is silent on most of any mask, so that its AUROC stays near "
+            "0.5 however well its few active places are chosen: 'strongest inside' is the share "
+            "of its strongest 1 % of places that lie in the mask, to compare with the share of all "
+            "places. Receptive fields are 67 to 83 px wide; 1 cannot be expected."
         ],
         table=_frame(rows),
     )
