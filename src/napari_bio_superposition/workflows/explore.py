@@ -284,7 +284,9 @@ def _analysis_config(table: AnnData, config: ExploreConfig) -> AnalyzeConfig:
     """Return the settings that the table was made with, on the wanted device."""
     plain = dict(read_provenance(table).config)
     plain = plain["differing"][0] if "differing" in plain else plain
-    settings = config_from_plain(plain, AnalyzeConfig)
+    known = {entry.name for entry in dataclasses.fields(AnalyzeConfig)}
+    own = {name: value for name, value in plain.items() if name in known}  # a demo has more
+    settings = config_from_plain(own, AnalyzeConfig)
     segmentation = dataclasses.replace(settings.segmentation, method="watershed")
     return dataclasses.replace(
         settings, model=config.model, device=config.device, segmentation=segmentation
