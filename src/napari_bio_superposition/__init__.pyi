@@ -48,6 +48,11 @@ from .workflows.demo_config import DemoConfig as DemoConfig
 from .workflows.embed import embed_table as embed_table
 from .workflows.embed_config import EmbedConfig as EmbedConfig
 from .workflows.embed_files import embed_files as embed_files
+from .workflows.evaluate_config import EvaluateConfig as EvaluateConfig
+from .workflows.evaluate_config import SweepConfig as SweepConfig
+from .workflows.evaluate_encoder import evaluate_encoder as evaluate_encoder
+from .workflows.evaluate_sae import evaluate_sae as evaluate_sae
+from .workflows.evaluate_sweep import sweep_sae as sweep_sae
 from .workflows.gene_painting import paint_gene as paint_gene
 from .workflows.genes import predict_genes as predict_genes
 from .workflows.genes import predict_genes_files as predict_genes_files
