@@ -67,7 +67,8 @@ def _spread(adata: AnnData, order: IntArray, n_each: int, per_image: int) -> Int
     """Return the first of *order*, at most some of each image."""
     images = adata.obs[Keys.IMAGE].astype(str).to_numpy()[order]
     nth = pd.Series(images).groupby(images).cumcount().to_numpy()
-    return order[nth < per_image][:n_each]
+    spread: IntArray = order[nth < per_image][:n_each]
+    return spread
 
 
 def _draw(rows: IntArray, n_each: int, rng: np.random.Generator) -> IntArray:

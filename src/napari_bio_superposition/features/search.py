@@ -14,7 +14,7 @@ from napari_bio_superposition.core.errors import TableError, list_choices
 from napari_bio_superposition.core.files import replaced_file
 from napari_bio_superposition.core.keys import Keys, latent_of
 from napari_bio_superposition.features.notes import NoteBook
-from napari_bio_superposition.features.rank_sum import column_means
+from napari_bio_superposition.features.rank_sum import FloatColumn, column_means
 from napari_bio_superposition.features.similarity import correlate_columns
 
 
@@ -176,11 +176,12 @@ def _top_classes(adata: AnnData, groupby: str) -> list[str]:
     names = np.unique(classes)
     means = np.stack([column_means(adata.X[np.flatnonzero(classes == name)]) for name in names])
     top = names[means.argmax(axis=0)]
-    return [str(name) if fires else "" for name, fires in zip(top, means.any(axis=0), strict=True)]
+    fires = means.max(axis=0) > 0
+    return np.where(fires, top, "").astype(str).tolist()
 
 
-def _numbers(adata: AnnData, name: str) -> np.ndarray:
-    values = pd.to_numeric(adata.obs[name], errors="coerce").to_numpy(dtype=float)
+def _numbers(adata: AnnData, name: str) -> FloatColumn:
+    values: FloatColumn = pd.to_numeric(adata.obs[name], errors="coerce").to_numpy(dtype=float)
     if not np.isfinite(values).any():
         raise TableError(
             f"The column {name!r} holds no numbers. Choose one such as {Keys.DEATH!r}."

@@ -139,7 +139,8 @@ def _jaccard(values: Any, position: int) -> FloatColumn:
     own = dense(active[:, [position]]).ravel().astype(np.float64)
     both = np.asarray(active.T @ own).ravel().astype(np.float64)
     either = np.asarray(active.sum(axis=0)).ravel() + own.sum() - both
-    return np.divide(both, either, out=np.zeros(len(both)), where=either > 0)
+    share: FloatColumn = np.divide(both, either, out=np.zeros(len(both)), where=either > 0)
+    return share
 
 
 def _list_nearest(

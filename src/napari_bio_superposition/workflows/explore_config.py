@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from napari_bio_superposition.core.config import Range, check_fields
 from napari_bio_superposition.core.keys import Keys
-from napari_bio_superposition.features.differential import DifferentialConfig
+from napari_bio_superposition.features.differential_config import DifferentialConfig
 from napari_bio_superposition.features.region_statistics import RegionQueryConfig
 from napari_bio_superposition.features.search import FeatureFilter
 from napari_bio_superposition.models.activation_maximization_config import MaximizationConfig

@@ -21,7 +21,7 @@ from napari_bio_superposition.core.types import FloatArray
 from napari_bio_superposition.features.examples import choose_examples
 from napari_bio_superposition.features.feature_page import FeaturePage, describe_feature
 from napari_bio_superposition.features.notes import NoteBook
-from napari_bio_superposition.features.overlays import ROLE_COLOURS, fixed_scale, render_overlay
+from napari_bio_superposition.features.overlays import ROLE_COLOURS, image_scale, render_overlay
 from napari_bio_superposition.workflows.explore_images import (
     ImageLibrary,
     Thumbnail,
@@ -57,7 +57,7 @@ class Gallery:
     features: Sequence[str]
     notes: NoteBook
     groupby: str = Keys.GENOTYPE
-    n_each: int = 4
+    n_each: int = 5
 
 
 def write_gallery(
@@ -95,7 +95,7 @@ def write_gallery(
             job = cut_thumbnails(table, examples["row"].tolist(), feature, library, models)
             thumbnails = yield from job
             roles = models.features.card.channel_roles
-            rows = _draw_rows(examples, thumbnails, fixed_scale(table, feature), roles)
+            rows = _draw_rows(examples, thumbnails, roles)
         entries.append(_describe(page, gallery, rows))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = files("napari_bio_superposition").joinpath("resources/gallery.html.j2")
@@ -119,9 +119,10 @@ def paint_channels(channels: FloatArray, roles: Sequence[str]) -> FloatArray:
 def _draw_rows(
     examples: pd.DataFrame,
     thumbnails: Mapping[int, Thumbnail],
-    scale: tuple[float, float],
     roles: Sequence[str],
 ) -> list[dict[str, Any]]:
+    # One scale for all patches of a feature; its largest activation anywhere may be one odd token.
+    scale = image_scale(np.stack([thumbnail.activation for thumbnail in thumbnails.values()]))
     rows = []
     for kind, title in _KINDS.items():
         part = examples[examples["kind"] == kind]
@@ -132,7 +133,7 @@ def _draw_rows(
             pictures.append(
                 {
                     "plain": _png(base),
-                    "overlay": _png(render_overlay(0.6 * base, thumbnail.activation, scale)),
+                    "overlay": _png(render_overlay(0.8 * base, thumbnail.activation, scale)),
                     "seen": _png(paint_channels(thumbnail.seen, roles)),
                     "label": f"{example.get(Keys.GENOTYPE, '')} {example[Keys.GROUP]}",
                     "activation": f"{example['activation']:.3g}",
@@ -157,7 +158,7 @@ def _describe(
             ("share of places", _percent(page.firing_rate)),
             ("share of patches", _percent(page.active_patches)),
             ("largest activation", f"{page.max_activation:.3g}"),
-            ("variance by plate", _percent(page.plate_effect)),
+            ("variance by plate", _percent(float(np.maximum(0.0, page.plate_effect)))),
         ],
         "bars": [round(100 * int(n) / tallest, 1) for n in page.histogram],
         "reach": f"{page.edges[-1]:.3g}",

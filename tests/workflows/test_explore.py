@@ -1,0 +1,154 @@
+"""The questions of the command line on one small analysed image; pictures fit their patches."""
+
+import base64
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_bio_superposition.cli import main
+from napari_bio_superposition.core.errors import RegionError, TableError
+from napari_bio_superposition.core.keys import Keys
+from napari_bio_superposition.core.progress import run
+from napari_bio_superposition.features.table import read_table
+from napari_bio_superposition.imaging.simulate import simulate_study, write_study
+from napari_bio_superposition.imaging.simulation_config import SimulationConfig
+from napari_bio_superposition.models.card import read_card
+from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
+from napari_bio_superposition.workflows.analyze_files import analyze_files
+from napari_bio_superposition.workflows.explore import explore, notes_of_model, open_table
+from napari_bio_superposition.workflows.explore_config import ExploreConfig
+from napari_bio_superposition.workflows.explore_images import ImageLibrary, cut_thumbnails, see
+from napari_bio_superposition.workflows.loading import load_models
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
+    """Return a folder with two simulated images and their analysis by the random model."""
+    folder = tmp_path_factory.mktemp("explore")
+    config = SimulationConfig(side_px=256, n_plates=1, wells_per_class=1)
+    fields = simulate_study(config, rng=np.random.default_rng(1))
+    run(write_study(fields, folder / "study"))
+    images = sorted((folder / "study" / "images").glob("*.tif"))
+    for image in images[2:]:
+        image.unlink()
+    settings = AnalyzeConfig(model=str(tiny_model_folder), device="cpu")
+    settings = _with_watershed(settings)
+    run(
+        analyze_files(
+            images[:2], settings, folder / "analysis", metadata=folder / "study" / "table.csv"
+        )
+    )
+    return folder
+
+
+def _with_watershed(settings: AnalyzeConfig) -> AnalyzeConfig:
+    from dataclasses import replace
+
+    return replace(settings, segmentation=replace(settings.segmentation, method="watershed"))
+
+
+def ask(study: Path, model: Path, out: Path, **question: object):
+    mask, images = question.pop("mask", None), question.pop("images", ())
+    config = ExploreConfig(model=str(model), device="cpu", **question)  # type: ignore[arg-type]
+    return run(explore(study / "analysis", config, out, images=images, mask=mask))
+
+
+def test_features_are_listed_and_groups_compared(
+    study: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    listed = ask(study, tiny_model_folder, tmp_path, do="list", n_shown=3)
+    assert len(listed.found) == 3
+    assert listed.files[0].read_text().count("\n") == 13
+    classes = open_table(study / "analysis").obs[Keys.GENOTYPE].unique().tolist()
+    compared = ask(study, tiny_model_folder, tmp_path, do="compare", first=classes[0])
+    assert "without a second well" in compared.notes[0]
+    with pytest.raises(TableError, match="Say which class"):
+        ask(study, tiny_model_folder, tmp_path, do="compare")
+    with pytest.raises(TableError, match="no class 'X'"):
+        ask(study, tiny_model_folder, tmp_path, do="compare", first="X")
+    with pytest.raises(TableError, match="holds no table"):
+        open_table(tmp_path)
+
+
+def test_a_region_is_asked_from_a_mask_file(
+    study: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    table = open_table(study / "analysis")
+    image = str(table.obs[Keys.IMAGE].iloc[0])
+    painted = np.zeros((256, 256), np.uint8)
+    painted[20:80, 20:80], painted[150:200, 30:90] = 1, 2
+    tifffile.imwrite(tmp_path / "mask.tif", painted)
+    question = {"do": "region", "mask": tmp_path / "mask.tif", "image": image}
+    found = ask(
+        study, tiny_model_folder, tmp_path, images=[study / "study" / "images"], **question
+    ).found
+    assert found["region"].unique().tolist() == ["ROI 1", "ROI 2"]
+    assert found.groupby("region").size().tolist() == [12, 12]
+    with pytest.raises(RegionError, match="Give --mask and --images"):
+        ask(study, tiny_model_folder, tmp_path, do="region")
+
+
+def test_the_gallery_is_one_page_with_all_its_pictures(
+    study: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    images = [study / "study" / "images"]
+    result = ask(
+        study, tiny_model_folder, tmp_path, do="gallery", images=images,
+        features=("latent_00003",),
+    )  # fmt: skip
+    page = result.files[0].read_text(encoding="utf-8")
+    pictures = re.findall(r"data:image/png;base64,([^\"]+)", page)
+    assert len(pictures) >= 3 * 4
+    assert base64.b64decode(pictures[0]).startswith(b"\x89PNG")
+    assert "latent 3" in page
+    assert not re.search(r"(src|href)=\"(?!data:)", page)  # nothing is loaded from elsewhere
+    plain = ask(study, tiny_model_folder, tmp_path, do="gallery", features=("latent_00003",))
+    assert "No pictures" in plain.files[0].read_text(encoding="utf-8")
+
+
+def test_thumbnails_are_the_patches_of_the_table(study: Path, tiny_model_folder: Path) -> None:
+    table = read_table(study / "analysis" / "patches.h5ad")
+    settings = _with_watershed(AnalyzeConfig(model=str(tiny_model_folder), device="cpu"))
+    models = run(load_models(settings))
+    library = ImageLibrary.open([study / "study" / "images"], settings)
+    rows = [0, table.n_obs - 1]
+    found = run(cut_thumbnails(table, rows, "latent_00002", library, models))
+    for row in rows:
+        expected = float(table[row, "latent_00002"].to_df().iloc[0, 0])
+        assert found[row].activation.mean() == pytest.approx(expected, rel=0.05, abs=1e-4)
+        assert found[row].patch_id == table.obs_names[row]
+        assert found[row].channels.shape == found[row].seen.shape == (3, 128, 128)
+
+
+def test_what_the_network_sees_does_not_depend_on_brightness(
+    tiny_model_folder: Path, rng: np.random.Generator
+) -> None:
+    card = read_card(tiny_model_folder)
+    pixels = rng.random((3, 16, 16)).astype(np.float32)
+    brighter = pixels * np.array([0.3, 0.6, 0.9], np.float32)[:, None, None] + 0.1
+    np.testing.assert_allclose(see(brighter, card), see(pixels, card), atol=1e-4)
+
+
+def test_an_image_is_maximised_beside_real_patches(
+    study: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    code = main(
+        [
+            "explore", str(study / "analysis"), "--out", str(tmp_path), "--model",
+            str(tiny_model_folder), "--do", "maximize", "--features", "latent_00001",
+            "--maximize.n-steps", "2", "--maximize.decays", "0.8", "--maximize.jitters-px", "4",
+            "--maximize.n-seeds", "1", "--device", "cpu",
+        ]
+    )  # fmt: skip
+    assert code == 0
+    with np.load(tmp_path / "maximized_latent_00001.npz") as made:
+        assert made["images"].shape == (1, 3, 128, 128)
+        assert 0 <= made["percentile"][0] <= 100
+
+
+def test_notes_of_bundled_models_lie_in_the_users_folder(tiny_model_folder: Path) -> None:
+    assert notes_of_model(str(tiny_model_folder)).parent == tiny_model_folder
+    assert "resources" not in notes_of_model("small").parts
