@@ -152,24 +152,42 @@ def score_hats(
         Row of the targets that each row gets, ``(n,)``, one per targets; in order where omitted.
     """
     error = total = np.zeros(1)
-    for number, hat in enumerate(hats):
-        which = number % len(targets)
-        target = targets[which]
-        basis = target.basis if orders is None else target.basis[orders[which]]
+    for which, target in enumerate(targets):
+        order = None if orders is None else orders[which]
+        own = [hat for number, hat in enumerate(hats) if number % len(targets) == which]
+        squared_error, spread = _sum_squares(own, target, order)
+        error, total = error + squared_error, total + spread
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(total > 1e-12, 1 - error / total, np.nan))
+
+
+def _sum_squares(
+    hats: Sequence[Hat], target: Targets, order: IntArray | None
+) -> tuple[Matrix, Matrix]:
+    """Return squared error and spread of every gene, summed over folds that share their targets.
+
+    The small matrices are summed before the genes come in: one quadratic form for all folds.
+    """
+    basis = target.basis if order is None else target.basis[order]
+    rank = basis.shape[1]
+    spread, first, cross, second = (np.zeros((rank, rank)) for _ in range(4))
+    for hat in hats:
         learned = hat.left @ (hat.right @ basis[hat.train])
         true = basis[hat.test] if hat.extend is None else hat.extend @ basis[hat.train]
         centred = true - true.mean(axis=0)
-        scored_on = target.train if target.test is None else target.test
+        spread += centred.T @ centred
         if target.test is None:
             residual = true - learned
-            error = error + _quadratic(residual.T @ residual, target.train)
+            first += residual.T @ residual
         else:
-            error = error + _quadratic(true.T @ true, scored_on)
-            error = error - 2 * np.sum(scored_on * ((true.T @ learned) @ target.train), axis=0)
-            error = error + _quadratic(learned.T @ learned, target.train)
-        total = total + _quadratic(centred.T @ centred, scored_on)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(total > 1e-12, 1 - error / total, np.nan))
+            first += true.T @ true
+            cross += true.T @ learned
+            second += learned.T @ learned
+    if target.test is None:
+        return _quadratic(first, target.train), _quadratic(spread, target.train)
+    error = _quadratic(first, target.test) + _quadratic(second, target.train)
+    error -= 2 * np.sum(target.test * (cross @ target.train), axis=0)
+    return error, _quadratic(spread, target.test)
 
 
 def _quadratic(form: Matrix, coefficients: Matrix) -> Matrix:
