@@ -66,7 +66,7 @@ def widget(
 
 
 def wait_idle(widget: BatchWidget, qtbot: QtBot) -> None:
-    runners = (widget.runner, widget._lister, widget._opener)
+    runners = (widget.runner, widget._lister, widget._refresher, widget._opener)
     qtbot.waitUntil(lambda: not any(one.running for one in runners), timeout=TIMEOUT_MS)
 
 
@@ -162,6 +162,9 @@ def test_pause_holds_the_run_up(widget: BatchWidget, qtbot: QtBot) -> None:
 def test_a_finished_run_is_opened(widget: BatchWidget, qtbot: QtBot) -> None:
     click_run(widget, qtbot)
     folder = widget.setup.read_request().out
+    widget.table.fields.show_rows([])
+    click_run(widget, qtbot)  # only what failed is tried again; the others were done before
+    assert list(standings(widget).values()) == ["done", "done", "done", "failed"]
     widget.table.fields.show_rows([])
     widget.setup.run_chosen.emit(folder)
     wait_idle(widget, qtbot)

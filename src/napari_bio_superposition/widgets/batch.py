@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 _PICTURES_AFTER_MS = 150
 _REPORT = "report.html"
+_PLAN = "plan.json"
 
 
 class BatchWidget(QWidget):
@@ -66,8 +67,8 @@ class BatchWidget(QWidget):
         super().__init__()
         self._viewer = napari_viewer
         self.study = Study.of(napari_viewer)
-        self.runner, self._lister, self._opener, self._pictures = (
-            JobRunner(self) for _ in range(4)
+        self.runner, self._lister, self._refresher, self._opener, self._pictures = (
+            JobRunner(self) for _ in range(5)
         )
         self.gate = Gate()
         self.setup = BatchSetupPanel()
@@ -114,6 +115,7 @@ class BatchWidget(QWidget):
         self._lister.succeeded.connect(self._show_list)
         self._lister.failed.connect(self.run_bar.show_failure)
         self._lister.ended.connect(self._on_listed)
+        self._refresher.succeeded.connect(self._show_rows)
         self.table.pictures_wanted.connect(self._pictures_soon.start)
         self.table.opened.connect(self.open_field)
         self._pictures_soon.timeout.connect(self._read_pictures)
@@ -161,9 +163,12 @@ class BatchWidget(QWidget):
         self._run_folder, self._request = folder, None
         self._lister.start(list_folder(folder))
 
-    def _show_list(self, found: "FieldRows") -> None:
+    def _show_rows(self, found: "FieldRows") -> None:
         self.table.fields.show_rows(found.rows)
         self.tabs.setTabText(1, f"Fields ({len(found.rows)})")
+
+    def _show_list(self, found: "FieldRows") -> None:
+        self._show_rows(found)
         self.tabs.setCurrentIndex(1)
         left_out = [f"{name} {reason}" for name, reason in list(found.not_images.items())[:5]]
         more = len(found.not_images) - len(left_out)
@@ -229,7 +234,9 @@ class BatchWidget(QWidget):
     def _on_ended(self) -> None:
         self.run_bar.finish()
         self._show_running(is_running=False)
-        self._show_outputs()
+        if self._run_folder is not None and (self._run_folder / _PLAN).is_file():
+            # Fields that were done before have not been heard of.
+            self._refresher.start(list_folder(self._run_folder))
 
     def _show_running(self, *, is_running: bool) -> None:
         self.setup.setEnabled(not is_running)
@@ -303,5 +310,5 @@ class BatchWidget(QWidget):
     def _shut_down(self) -> None:
         self._pictures_soon.stop()
         self.setup.shut_down()
-        for runner in (self.runner, self._lister, self._opener, self._pictures):
+        for runner in (self.runner, self._lister, self._refresher, self._opener, self._pictures):
             runner.cancel()

@@ -26,6 +26,7 @@ from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
 from napari_bio_superposition.workflows.batch_config import BatchConfig, ResourceConfig
 
 _RUN_NAME = "bio-superposition"
+_RIGHT_OF_SCROLL_BAR_PX = 14
 
 
 class BatchSetupPanel(QWidget):
@@ -79,13 +80,14 @@ class BatchSetupPanel(QWidget):
             rows.addRow(label, line)
         rows.addRow("Roles", self.roles_edit)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setContentsMargins(0, 0, _RIGHT_OF_SCROLL_BAR_PX, 0)
         layout.addLayout(rows)
         layout.addWidget(self.model)
         titles = {"resources": "Processes", "batch": "Outputs and controls"}
         for name, form in self.forms.items():
             layout.addWidget(Section(titles.get(name, name.capitalize()), form))
         layout.addWidget(self.open_button)
+        layout.addStretch(1)
 
     def choose_images(self, folder: Path) -> None:
         """Take the images of a folder; results go beside it unless another place was chosen."""

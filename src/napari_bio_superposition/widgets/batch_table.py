@@ -13,8 +13,7 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from napari_bio_superposition.workflows.batch_browse import FieldRow
 
-_HEADER = ("Field", "Well", "Status", "Result or reason")
-_STATUS = {"waiting": "waiting", "done": "done", "failed": "failed"}
+_HEADER = ("Field", "Status", "Result or reason")
 _COLOURS = {"done": QColor("#3f9b62"), "failed": QColor("#d9534f")}
 _PICTURE_PX = 32
 _ROOT = QModelIndex()
@@ -89,11 +88,10 @@ class FieldTableModel(QAbstractTableModel):
         """Return what a cell shows."""
         row, column = self.rows[index.row()], index.column()
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
-            well = "/".join(filter(None, (row.acquisition.plate, row.acquisition.well)))
-            return (row.id, well, _STATUS[row.standing], row.detail)[column]
+            return (row.id, row.standing, row.detail)[column]
         if role == Qt.ItemDataRole.DecorationRole and column == 0:
             return self._pictures.get(row.id)
-        if role == Qt.ItemDataRole.ForegroundRole and column == 2:
+        if role == Qt.ItemDataRole.ForegroundRole and column == 1:
             return _COLOURS.get(row.standing)
         return None
 
@@ -121,7 +119,7 @@ class FieldTable(QTableView):
         if (columns := self.horizontalHeader()) is not None:
             columns.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
             columns.setStretchLastSection(True)
-            for column, width in enumerate((170, 70, 60)):
+            for column, width in enumerate((150, 58)):
                 columns.resizeSection(column, width)
         if (bar := self.verticalScrollBar()) is not None:
             bar.valueChanged.connect(lambda _: self.pictures_wanted.emit())
