@@ -70,7 +70,7 @@ class DemoResult:
             f"{len(self.summary.images)} simulated images, {self.table.n_obs} patches, "
             f"{self.table.n_vars} features.",
             *self.truth.as_lines(),
-            f"True progression and pseudotime: {self.sources.verdict}",
+            self.sources.verdict,
             f"Open {self.folder / 'report.html'} in a browser.",
         ]
 

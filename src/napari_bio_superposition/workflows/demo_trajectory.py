@@ -56,7 +56,10 @@ def _order_section(
     shown = sources.table.rename(columns=_column_names())
     return Section(
         "Pseudotime",
-        paragraphs=[_METHOD, f"True progression of the simulation: {sources.verdict}"],
+        paragraphs=[
+            _METHOD,
+            f"The simulation knows how far each patch has progressed. {sources.verdict}",
+        ],
         pictures=[
             Picture("pseudotime_map", figure, "Left what was found, right what is true."),
             Picture(

@@ -56,11 +56,10 @@ class SourceComparison:
     def verdict(self) -> str:
         """What the comparison says, in one sentence."""
         span = f"difference {self.difference:+.2f} [{self.low:.2f}, {self.high:.2f}]"
-        if self.difference >= 0:
-            sure = "" if self.low > 0 else ", which may be chance"
-            return f"Pseudotime follows it at least as well from SAE as from CNN: {span}{sure}."
-        sure = "" if self.high < 0 else ", which may be chance"
-        return f"Pseudotime follows it less well from SAE than from CNN features: {span}{sure}."
+        better = self.difference >= 0
+        how = "at least as well from SAE as" if better else "less well from SAE than"
+        sure = "" if self.low > 0 or self.high < 0 else ", which may be chance"
+        return f"Pseudotime follows the true progression {how} from CNN: {span}{sure}."
 
 
 def compare_sources(
