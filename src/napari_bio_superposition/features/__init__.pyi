@@ -1,6 +1,6 @@
 # Public names of this room and where they live.
 
-from .differential import DifferentialConfig as DifferentialConfig
+from .differential_config import DifferentialConfig as DifferentialConfig
 from .differential import compare_groups as compare_groups
 from .differential import volcano as volcano
 from .examples import choose_examples as choose_examples

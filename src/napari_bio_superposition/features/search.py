@@ -177,7 +177,7 @@ def _top_classes(adata: AnnData, groupby: str) -> list[str]:
     means = np.stack([column_means(adata.X[np.flatnonzero(classes == name)]) for name in names])
     top = names[means.argmax(axis=0)]
     fires = means.max(axis=0) > 0
-    return np.where(fires, top, "").astype(str).tolist()
+    return [str(name) for name in np.where(fires, top, "")]
 
 
 def _numbers(adata: AnnData, name: str) -> FloatColumn:

@@ -192,7 +192,7 @@ def _optimize(
         penalty = config.l2 * theta.square().sum(-1).mean((1, 2, 3))
         penalty = penalty + config.l1 * images.abs().mean((1, 2, 3))
         optimizer.zero_grad()
-        (penalty - soft).sum().backward()
+        (penalty - soft).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         with torch.no_grad():
             better = hard > best_score
@@ -254,7 +254,8 @@ def _frequency_mask(side: int, decay: float) -> Tensor:
     """Return ``max(f, 1/side)^-decay`` over its maximum, ``(side, side // 2 + 1)``."""
     f = torch.hypot(torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)[None])
     mask = f.clamp_min(1 / side) ** -decay
-    return mask / mask.max()
+    relative: Tensor = mask / mask.max()
+    return relative
 
 
 def _transform(images: Tensor, jitters: np.ndarray, rng: np.random.Generator) -> Tensor:
