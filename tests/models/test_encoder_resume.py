@@ -1,10 +1,6 @@
 """A training that was killed goes on as if nothing had happened; views without classes."""
 
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,8 +37,6 @@ def _finish(training: EncoderTraining) -> list[float]:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_killed_training_goes_on_with_the_very_same_losses(tmp_path, optimizer):
-    from dataclasses import replace
-
     rate = {"sgd": 0.1, "adamw": 1e-3}[optimizer]
     config = replace(CONFIG, optimizer=optimizer, learning_rate=rate)
     whole = _finish(_training(config))
@@ -59,43 +53,7 @@ def test_a_killed_training_goes_on_with_the_very_same_losses(tmp_path, optimizer
     assert _finish(resumed) == whole
 
 
-_SCRIPT = """
-import sys
-sys.path.insert(0, {folder!r})
-from pathlib import Path
-from test_encoder_resume import _training
-from napari_bio_superposition.models.training_state import save_state
-training = _training()
-while not training.finished:
-    for progress in training.run_epoch():
-        save_state(training.state_dict(), Path({state!r}))
-        print(training.step, flush=True)
-"""
-
-
-def test_a_process_killed_without_warning_leaves_a_state_to_go_on_from(tmp_path):
-    state = tmp_path / "state.pt"
-    script = _SCRIPT.format(folder=str(Path(__file__).parent), state=str(state))
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if int(line) >= 4:
-            process.send_signal(signal.SIGKILL)
-            break
-    process.wait()
-    process.stdout.close()
-    resumed = _training()
-    resumed.load_state_dict(load_state(state))
-    assert 4 <= resumed.step < resumed.n_steps
-    assert _finish(resumed) == _finish(_training())
-
-
 def test_a_state_of_another_training_or_a_damaged_one_is_refused(tmp_path):
-    from dataclasses import replace
-
     state = _training().state_dict()
     with pytest.raises(ModelError, match=r"12 steps|15 steps"):
         _training(replace(CONFIG, n_epochs=4)).load_state_dict(state)
@@ -119,8 +77,6 @@ def test_half_precision_follows_the_full_one():
 
 
 def test_without_classes_each_patch_is_its_own_class(rng):
-    from dataclasses import replace
-
     # Each patch is a grating of its own frequency: two views of one are alike, others are not.
     frequency = np.linspace(1, 8, 48)[:, None, None]
     wave = np.sin(np.linspace(0, np.pi, 20)[None, None, :] * frequency * 2)

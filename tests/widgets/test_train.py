@@ -191,11 +191,15 @@ def test_train_pause_cancel_and_go_on_until_the_model_is_in_analyse(
     assert "Train goes on with it" in widget.run_bar.message.text
     assert box.findText("my-model") < 0
 
+    new: list[int] = []
+    widget.runner.progressed.connect(lambda p: new.append(p.done) if "loss" in p.values else None)
     with qtbot.waitSignal(widget.runner.ended, timeout=240_000):
         _click(qtbot, widget.run_bar.run_button)
     assert widget.run_bar.message.tone == "good", widget.run_bar.message.text
-    assert widget.loss.points("loss")[0][0] > 1  # it went on, it did not begin anew
-    assert [x for x, _ in widget.probe.points("accuracy")][-1] == 3
+    assert new[0] > 1  # it went on, it did not begin anew
+    assert widget.loss.points("loss")[0][0] == 1  # what was there is drawn again
+    assert [x for x, _ in widget.probe.points("accuracy")] == [1, 2, 3]
+    assert widget.sae_loss.isVisible()
     assert (models / "my-model" / "card.json").is_file()
     box.showPopup()
     box.hidePopup()

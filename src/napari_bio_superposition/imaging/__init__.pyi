@@ -7,6 +7,7 @@ from .cell_death import score_cell_death as score_cell_death
 from .cell_death_config import CellDeathConfig as CellDeathConfig
 from .fields import open_fields as open_fields
 from .patch_config import PatchConfig as PatchConfig
+from .patch_store import PatchStore as PatchStore
 from .patches import check_pixel_size as check_pixel_size
 from .patches import extract_patches as extract_patches
 from .read import read_field as read_field

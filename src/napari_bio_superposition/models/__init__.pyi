@@ -8,6 +8,8 @@ from .checkpoint import load_model as load_model
 from .checkpoint import save_model as save_model
 from .device import choose_device as choose_device
 from .device import list_devices as list_devices
+from .encoder_checkpoint import load_encoder as load_encoder
+from .encoder_checkpoint import save_encoder as save_encoder
 from .feature_model import FeatureModel as FeatureModel
 from .inference import EncodedPatches as EncodedPatches
 from .inference import TokenCache as TokenCache

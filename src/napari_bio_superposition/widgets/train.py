@@ -1,5 +1,6 @@
 """The dock widget *Train*: images, recipe, live curves, pause and cancel. No science."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from napari_bio_superposition.widgets.train_jobs import (
     paths_of_layers,
     pausable,
     preview,
+    read_past,
     train,
 )
 from napari_bio_superposition.widgets.train_setup_panel import TrainSetupPanel
@@ -139,6 +141,11 @@ class TrainWidget(QWidget):
         for view in (self.loss, self.probe, self.sae_loss):
             view.clear()
         self.sae_loss.hide()
+        losses, probes = read_past(request.work)
+        for step, loss in losses:
+            self.loss.add_point("loss", step, loss)
+        for figures in probes:
+            self._show_probe(figures)
         self.gate.open()
         self.run_bar.start()
         self._show_running(is_running=True)
@@ -167,13 +174,16 @@ class TrainWidget(QWidget):
         elif "loss" in values:
             self.loss.add_point("loss", progress.done, values["loss"])
         elif "accuracy" in values:
-            for name, label in (("accuracy", "accuracy"), ("macro_f1", "macro-F1")):
-                self.probe.add_point(label, values["epoch"], values[name])
-            self.probe.show_reference("chance", values["chance"])
+            self._show_probe(values)
         is_figure = progress.step.startswith(("Training", "Probing"))
         self.run_bar.report(replace(progress, notice="") if is_figure else progress)
         if is_figure and progress.notice:  # each epoch has one; the newest says it all
             self.run_bar.message.show_plain(progress.notice)
+
+    def _show_probe(self, figures: Mapping[str, float]) -> None:
+        for name, label in (("accuracy", "accuracy"), ("macro_f1", "macro-F1")):
+            self.probe.add_point(label, figures["epoch"], figures[name])
+        self.probe.show_reference("chance", figures["chance"])
 
     def _on_succeeded(self, trained: "TrainedModel") -> None:
         self.run_bar.show_done(trained.describe())

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_bio_superposition.workflows.training_data import TrainingPreview
 
 _USUAL_CLASSES = ("auto", "genotype", "line", "treatment", "none")
-_CLASS_TEXT = {"auto": "Automatic (genotype, else line)", "none": "None (learn without classes)"}
+_CLASS_TEXT = {"auto": "Automatic", "none": "None (no classes)"}
 _NOT_CLASSES = ("image", "plate", "well", "field", "row", "column")
 _HEADER = ("Class", "Line", "Plate", "Wells", "Images")
 _ROWS_IN_SIGHT = 6
@@ -49,7 +49,10 @@ class TrainDataPanel(QWidget):
         self.layers_button = QPushButton("Use open images")
         self.layers_button.setToolTip("Train on the files of the layers that are open")
         self.class_box = CalmComboBox()
-        self.class_box.setToolTip("Column whose values the encoder learns to tell apart")
+        self.class_box.setToolTip(
+            "Column whose values the encoder learns to tell apart; Automatic takes genotype where "
+            "it varies, else line"
+        )
         self.counts = _make_counts_table()
         self.message = MessageLine()
         self._offer_columns(())
@@ -177,6 +180,7 @@ def _make_counts_table() -> QTableWidget:
     table = QTableWidget(0, len(_HEADER))
     table.setHorizontalHeaderLabels(_HEADER)
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.setTextElideMode(Qt.TextElideMode.ElideLeft)  # the end of a line's name tells more
     table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
     header, rows = table.horizontalHeader(), table.verticalHeader()
     if header is not None and rows is not None:

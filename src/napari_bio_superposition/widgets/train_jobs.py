@@ -114,6 +114,29 @@ def read_columns(table: Path) -> tuple[str, ...]:
         return ()
 
 
+def read_past(work: Path) -> tuple[list[tuple[float, float]], list[dict[str, float]]]:
+    """Return what an unfinished training in *work* has measured so far, to be drawn again.
+
+    Returns
+    -------
+    tuple
+        Pairs of step and loss; figures of each probe. Empty where there is nothing.
+    """
+    rows = [_read_rows(work / "encoder" / name) for name in ("curve.csv", "validation.csv")]
+    losses = [(row["step"], row["loss"]) for row in rows[0]]
+    return losses, rows[1]
+
+
+def _read_rows(path: Path) -> list[dict[str, float]]:
+    import csv
+
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+    except (OSError, ValueError, TypeError, csv.Error):
+        return []
+
+
 def paths_of_layers(layers: "list[Any]") -> tuple[Path, ...]:
     """Return the files behind open layers, each once; layers without a file are left out."""
     paths = [getattr(layer.source, "path", None) for layer in layers]
