@@ -39,8 +39,8 @@ class TrainSaeCommand:
     out: Path
     """Folder of the new model."""
 
-    preset: Literal["", "small", "paper"] = ""
-    """Settings to start from: a quick one for a processor, or the published recipe."""
+    preset: Literal["default", "small", "paper"] = "default"
+    """Settings to start from: the defaults, a quick run on a processor, or the published recipe."""
 
     resume: bool = False
     """Go on with an unfinished training of the same settings."""
@@ -52,7 +52,7 @@ class TrainSaeCommand:
 def run_command(argv: Sequence[str]) -> int:
     """Run the command."""
     words = add_prefix(argv)
-    base = preset_settings(find_option(words, "--preset") or "", words)
+    base = preset_settings(find_option(words, "--preset") or "default", words)
     command = parse_command(TrainSaeCommand, TrainSaeConfig, "train-sae", words, base)
     from napari_bio_superposition.workflows.train_sae import train_sae_model
 
@@ -80,10 +80,12 @@ def preset_settings(name: str, words: Sequence[str]) -> TrainSaeConfig:
     ConfigError
         Where there is none of this name.
     """
-    if not name:
+    if name == "default":
         return TrainSaeConfig()
     if name not in SAE_PRESETS:
-        raise ConfigError(f"No preset {name!r}. Choose one of: {list_choices(SAE_PRESETS)}.")
+        raise ConfigError(
+            f"No preset {name!r}. Choose one of: {list_choices(['default', *SAE_PRESETS])}."
+        )
     sae = SAE_PRESETS[name]
     if any(word.split("=")[0] in _SPARSITY_FLAGS for word in words):
         sae = dataclasses.replace(sae, target_l0=None, sparsity=None, paper_lambda=None)

@@ -55,6 +55,9 @@ class SparseAutoencoder(nn.Module, ABC):
     def calibrate(self, tokens: Tensor, *, target_l0: float) -> None:
         """Set stored thresholds from tokens, in place; kinds that learn them leave them alone."""
 
+    def shift_thresholds(self, by: float) -> None:
+        """Raise all learned thresholds by one number, in place; others are left alone."""
+
 
 class ThresholdSAE(SparseAutoencoder):
     """An SAE that stores its thresholds: ``a = y * 1[y > threshold]``, ``y = x W_enc + b_enc``.

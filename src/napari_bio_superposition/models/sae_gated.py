@@ -58,6 +58,11 @@ class GatedSAE(SparseAutoencoder):
         self.b_mag[latents] = 0.0
         self.b_gate[latents] = self.b_gate.mean()
 
+    @torch.no_grad()
+    def shift_thresholds(self, by: float) -> None:
+        """Raise the thresholds of all gates by one number, in place."""
+        self.b_gate -= by
+
 
 def gated_losses(
     sae: GatedSAE,
@@ -92,7 +97,8 @@ def gated_losses(
     gate = u + sae.b_gate
     magnitude = functional.relu(u + sae.b_mag)
     is_open = gate > 0
-    activations: Tensor = magnitude * _Gate.apply(gate, is_open)
+    opened = _Gate.apply(gate, is_open)  # type: ignore[no-untyped-call]
+    activations: Tensor = magnitude * opened
     decoded = reconstruct(sae, tokens, activations)
     row_norms = sae.W_dec.detach().norm(dim=1)
     penalty = functional.relu(gate) @ row_norms  # (token,), summed over features

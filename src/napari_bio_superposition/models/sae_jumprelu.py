@@ -28,6 +28,11 @@ class JumpReluSAE(ThresholdSAE):
         super().restart_latents(latents, directions)
         self.threshold[latents] = self.threshold.mean()
 
+    @torch.no_grad()
+    def shift_thresholds(self, by: float) -> None:
+        """Raise all thresholds by one number, in place, but none below 0."""
+        self.threshold.add_(by).clamp_min_(0)
+
 
 def jumprelu_losses(sae: JumpReluSAE, tokens: Tensor, *, bandwidth: float) -> SaeLosses:
     """Return reconstruction error and L0, the latter as the term of sparsity (equation 9).
@@ -44,7 +49,9 @@ def jumprelu_losses(sae: JumpReluSAE, tokens: Tensor, *, bandwidth: float) -> Sa
     """
     y = functional.relu(tokens @ sae.W_enc + sae.b_enc)
     threshold = sae.threshold.clamp_min(0)
-    activations, n_active = _Jump.apply(y, threshold, bandwidth)
+    activations, n_active = _Jump.apply(  # type: ignore[no-untyped-call]
+        y, threshold, bandwidth
+    )
     decoded = reconstruct(sae, tokens, activations)
     return SaeLosses(
         reconstruction=decoded.squared.mean(),

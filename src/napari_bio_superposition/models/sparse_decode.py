@@ -49,7 +49,9 @@ def decode_active(activations: Tensor, active: ActiveEntries, W_dec: Tensor) -> 
     """
     if active.tokens is None or active.latents is None:
         return activations @ W_dec
-    decoded: Tensor = _Decode.apply(activations, W_dec, active.tokens, active.latents)
+    decoded: Tensor = _Decode.apply(  # type: ignore[no-untyped-call]
+        activations, W_dec, active.tokens, active.latents
+    )
     return decoded
 
 

@@ -68,7 +68,7 @@ def compare_layers(
             "There are neither two classes nor death rates of these patches to compare layers by. "
             "Give a table with classes, or an analysis of the same images."
         )
-    results = []
+    results: list[dict[str, Any]] = []
     for tap in TAPS:
         pooled = yield from pool_features(
             base.encoder, store.pixels, rows, base.normalization, tap=tap

@@ -95,8 +95,9 @@ def train_sae_model(
     config
         Settings.
     out
-        Folder of the new model, for ``analyze --model``. While it is not finished, state and
-        patches lie beside it in a folder ``<out>.training``, which is removed in the end.
+        Folder of the new model, for ``analyze --model``. State and patches lie beside it in a
+        folder ``<out>.training``; the state is removed in the end, patches that were cut stay
+        for the next SAE.
     table
         CSV with what file names do not say of the images.
     resume
