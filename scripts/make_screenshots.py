@@ -17,9 +17,10 @@ os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
 
 import napari
 from PIL import Image
-from qtpy.QtCore import QEventLoop, Qt, QTimer
+from qtpy.QtCore import QEventLoop, QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
 
+from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.widgets.analyse import AnalyseWidget
 from napari_bio_superposition.widgets.readers import open_sample, read_layers
 
@@ -81,6 +82,34 @@ def show_overlays(viewer: Any, widget: AnalyseWidget, n_overlays: int) -> None:
     viewer.scene.camera.zoom *= ZOOM
 
 
+def explore(viewer: Any, analyse: AnalyseWidget, out: Path, suffix: str) -> None:
+    """Lay out the patches of the analysed sample, draw around some, and take pictures."""
+    viewer.window.remove_dock_widget(analyse)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Explore")
+    settle()
+    loop = QEventLoop()
+    widget.runner.ended.connect(loop.quit)
+    QTest.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
+    loop.exec()
+    if widget.run_bar.message.tone != "good":
+        raise SystemExit(f"The embedding failed: {widget.run_bar.message.text}")
+    widget.embedding.size_box.setValue(9)
+    widget.embedding.colour_box.setCurrentText(Keys.DEATH)
+    view = widget.embedding.view
+    settle()
+    width, height = view.width(), view.height()
+    start = QPoint(4, height // 2)
+    QTest.mousePress(view, Qt.MouseButton.LeftButton, pos=start)
+    for place in (QPoint(4, height - 4), QPoint(width // 2, height - 4), QPoint(width // 2, 90)):
+        QTest.mouseMove(view, place)
+    QTest.mouseRelease(view, Qt.MouseButton.LeftButton, pos=QPoint(width // 2, 90))
+    viewer.fit_to_view()
+    take(viewer, out / f"explore{suffix}.png")
+    widget.tabs.setCurrentWidget(widget.groups)
+    QTest.mouseClick(widget.groups.gallery_button, Qt.MouseButton.LeftButton)
+    take(viewer, out / f"explore_groups{suffix}.png")
+
+
 def take(viewer: Any, path: Path) -> None:
     """Save what the whole window shows."""
     settle()
@@ -108,6 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             take(viewer, options.out / f"analyse_result{suffix}.png")
             show_overlays(viewer, widget, options.overlays)
             take(viewer, options.out / f"analyse{suffix}.png")
+            widget.result.features.hide_all()
+            explore(viewer, widget, options.out, suffix)
     if options.image is not None:
         with open_window("dark", options.image) as (viewer, widget):
             if options.model:

@@ -13,7 +13,12 @@ from scipy import sparse
 from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.progress import Progress, run
 from napari_bio_superposition.features import lazy_table
-from napari_bio_superposition.features.lazy_table import is_on_disk, open_table, read_feature
+from napari_bio_superposition.features.lazy_table import (
+    is_on_disk,
+    open_table,
+    read_feature,
+    save_table,
+)
 
 _LAYOUTS = {
     "dense": lambda values: values,
@@ -102,6 +107,21 @@ def test_small_tables_are_read_whole(tmp_path: Path, rng: np.random.Generator) -
     assert "counts" in opened.layers
     with h5py.File(path, "r+"):  # not held open
         pass
+
+
+@pytest.mark.parametrize("in_memory_bytes", [0, 2**30])
+def test_groups_and_layouts_are_saved_and_features_on_disk_stay_there(
+    tmp_path: Path, rng: np.random.Generator, in_memory_bytes: int
+) -> None:
+    path = _write(_make_table(rng), tmp_path / "a.h5ad")
+    opened = run(open_table(path, in_memory_bytes=in_memory_bytes))
+    opened.obs["group_mine"] = np.arange(300) < 7
+    reports: list[Progress] = []
+    saved = run(open_table(run(save_table(opened, tmp_path / "b.h5ad"), reports.append)))
+    assert saved.obs["group_mine"].sum() == 7
+    np.testing.assert_array_equal(saved.obsm["X_umap"], opened.obsm["X_umap"])
+    assert list(saved.var_names) == list(opened.var_names)
+    assert (saved.X is None) == (in_memory_bytes == 0) == bool(reports[0].notice)
 
 
 def test_repeated_names_of_rows_become_unique(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData
+from anndata import AnnData, read_h5ad
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, QPointF, QRect, Qt
 from qtpy.QtWidgets import QFileDialog
@@ -271,6 +271,17 @@ def test_a_group_is_named_kept_in_obs_compared_selected_and_removed(opened: Benc
     assert "0 of" in groups.message.text
     opened.click(groups.remove_button)
     assert "group_start" not in widget.study.table.obs
+
+
+def test_a_table_is_saved_with_its_groups(
+    opened: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened.widget.study.save_group("mine", [1, 2])
+    path = tmp_path / "saved.h5ad"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
+    opened.do(lambda: opened.click(opened.widget.embedding.save_button))
+    assert opened.widget.run_bar.message.tone == "good", opened.widget.run_bar.message.text
+    assert read_h5ad(path).obs["group_mine"].sum() == 2
 
 
 def test_comparing_nothing_is_one_sentence(opened: Bench) -> None:

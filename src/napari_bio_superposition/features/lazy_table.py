@@ -18,6 +18,7 @@ from scipy import sparse
 from napari_bio_superposition.core.errors import TableError, list_choices
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.types import FloatArray
+from napari_bio_superposition.features.table import write_table
 
 IN_MEMORY_BYTES: Final = 2**30
 """A table whose arrays are smaller than this in total is read as a whole."""
@@ -108,6 +109,27 @@ def read_feature(adata: AnnData, feature: str) -> Job[FloatArray]:
         values[first : first + len(part)] = part
         yield Progress(step, first + len(part), adata.n_obs, "rows")
     return values
+
+
+def save_table(adata: AnnData, path: str | Path) -> Job[Path]:
+    """Write a table with its groups and layouts, whole or not at all.
+
+    Features that are on disk stay in the file they came from: the copy then holds rows, columns
+    and layouts only, joined to that file by the names of its rows, and a notice says so.
+
+    Raises
+    ------
+    TableError
+        Where the name ends in neither ``.h5ad`` nor ``.zarr``.
+    OutputError
+        Where it cannot be written.
+    """
+    notice = ""
+    if is_on_disk(adata):
+        notice = "Features stay in the file they came from; the copy holds rows and layouts."
+        adata = AnnData(obs=adata.obs, var=adata.var, uns=adata.uns, obsm=dict(adata.obsm))
+    yield Progress("Saving the table", notice=notice)
+    return write_table(adata, path)
 
 
 # --- opening -------------------------------------------------------------------------------------

@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 
     from napari_bio_superposition.widgets.failures import Failure
 
-_SMALLEST_WIDTH_PX = 320
+_SMALLEST_WIDTH_PX = 380
 _TABLES = "Tables (*.h5ad *.zarr .zattrs .zgroup zarr.json);;All files (*)"
+_SAVED_TABLES = "AnnData (*.h5ad *.zarr)"
 _FIGURES = "PDF (*.pdf);;SVG (*.svg);;PNG (*.png)"
 _NARROW_TABS = "QTabBar::tab { padding: 3px 4px; }"
 """Six titles side by side in a dock; napari's own tabs would scroll."""
@@ -109,6 +110,7 @@ class ExploreWidget(QWidget):
         self.study.groups_changed.connect(self._on_table_changed)
         self.study.shown_feature_changed.connect(self._on_feature_shown)
         self.embedding.open_clicked.connect(self._ask_table)
+        self.embedding.save_clicked.connect(self._ask_save)
         self.embedding.feature_asked.connect(self.colour_by_feature)
         for panel, save in (
             (self.embedding, self.save_scatter),
@@ -143,6 +145,13 @@ class ExploreWidget(QWidget):
         """Show a table of any origin."""
         self._table_folder = path.parent
         self._start(lambda: self.controller.open(path), self._show_table)
+
+    def save_table(self, path: Path) -> None:
+        """Write the table with its groups and layouts."""
+        self._start(
+            lambda: self.controller.save(path),
+            lambda saved: self.run_bar.show_done(f"Saved as {saved}."),
+        )
 
     def compare(self, first: Any, second: Any) -> None:
         """Compare the features of two groups; of one with the rest where *second* is ``None``."""
@@ -200,6 +209,7 @@ class ExploreWidget(QWidget):
     def _show_result(self, result: Any) -> None:
         self.controller.take_result(result)
         self.refresh()
+        self.embedding.layout_box.setCurrentIndex(0)  # what was computed, not the places
         self.tabs.setCurrentWidget(self.embedding)
         self.run_bar.show_done(" ".join(["Done.", *result.notices]))
 
@@ -246,12 +256,12 @@ class ExploreWidget(QWidget):
         """Open the image of a row from a folder that the user names once."""
         if self._image_folder is None:
             title = f"Folder with the image {image_id}"
-            folder = QFileDialog.getExistingDirectory(self, title)
-            if not folder:
+            chosen = QFileDialog.getExistingDirectory(self, title)
+            if not chosen:
                 text = f"The patch is in {image_id}, which is not open."
                 self.run_bar.message.show_plain(text)
                 return
-            self._image_folder = Path(folder)
+            self._image_folder = Path(chosen)
         self._wanted_row = row
         folder, results, models = self._image_folder, self._table_folder, self.study.models
         self._start(lambda: open_image(image_id, folder, results, models), self._show_image)
@@ -341,6 +351,11 @@ class ExploreWidget(QWidget):
         if name:
             path = Path(name)
             self.open_table(path.parent if path.name in _ZARR_FILES else path)
+
+    def _ask_save(self) -> None:
+        name, _ = QFileDialog.getSaveFileName(self, "Save the table", "patches.h5ad", _SAVED_TABLES)
+        if name:
+            self.save_table(Path(name))
 
     def _ask_figure(self, save: Callable[[Path], None]) -> None:
         name, chosen = QFileDialog.getSaveFileName(self, "Save this plot", "plot.pdf", _FIGURES)

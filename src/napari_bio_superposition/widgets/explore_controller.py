@@ -127,6 +127,12 @@ class ExploreController:
             from napari_bio_superposition.features.lazy_table import open_table
         return (yield from open_table(path))
 
+    def save(self, path: Path) -> Job[Path]:
+        """Return the job that writes the table with its groups and layouts."""
+        from napari_bio_superposition.features.lazy_table import save_table
+
+        return save_table(self._need_table(), path)
+
     def compare(self, first: BoolArray, second: BoolArray | None) -> Job[Any]:
         """Return the job that compares two groups of rows; with the rest where *second* is none."""
         table = self._need_table()

@@ -50,6 +50,7 @@ class EmbeddingPanel(QWidget):
     feature_asked = Signal(str)
     """Colour by this feature; whoever can read it answers with `show_colouring`."""
     open_clicked = Signal()
+    save_clicked = Signal()
     export_clicked = Signal()
 
     def __init__(self, controller: ExploreController, parent: QWidget | None = None) -> None:
@@ -58,7 +59,8 @@ class EmbeddingPanel(QWidget):
         self._thumbnails = Thumbnails(controller.study)
         self._layouts: list[Layout] = []
         self._shown: tuple[int, Layout, int] | None = None
-        self.open_button = QPushButton("Open table…")
+        self.open_button, self.save_button = QPushButton("Open table…"), QPushButton("Save table…")
+        self.save_button.setToolTip("Save the table with its groups, layouts and pseudotime")
         self.table_label = QLabel()
         self.layout_box, self.colour_box = CalmComboBox(), CalmComboBox()
         self.feature_line = QLineEdit()
@@ -112,6 +114,7 @@ class EmbeddingPanel(QWidget):
     def _lay_out(self) -> None:
         top = QHBoxLayout()
         top.addWidget(self.open_button)
+        top.addWidget(self.save_button)
         top.addWidget(self.table_label, 1)
         form = QFormLayout()
         form.setContentsMargins(0, 0, 0, 0)
@@ -140,6 +143,7 @@ class EmbeddingPanel(QWidget):
     def _connect(self) -> None:
         study = self._controller.study
         self.open_button.clicked.connect(self.open_clicked)
+        self.save_button.clicked.connect(self.save_clicked)
         self.export_button.clicked.connect(self.export_clicked)
         self.layout_box.currentIndexChanged.connect(self._on_layout_chosen)
         self.colour_box.currentIndexChanged.connect(self._on_colour_chosen)
@@ -165,6 +169,7 @@ class EmbeddingPanel(QWidget):
         _fill(self.colour_box, [PLAIN, DENSITY, *columns, *extra], colour)
         self._names.setStringList(self._controller.features)
         self.table_label.setText("" if table is None else f"{table.n_obs:,} patches")
+        self.save_button.setEnabled(table is not None)
         self.view.hint = _HINT if table is None else _NO_LAYOUT
         self.feature_line.setVisible(self.colour_name == FEATURE)
         self._show_layout()

@@ -59,6 +59,8 @@ class Layout:
     @property
     def axis_names(self) -> tuple[str, str]:
         """Names of the two axes."""
+        if self.key == Keys.SPATIAL:
+            return "x", "y"
         first, second = self.columns
         return f"{self.name} {first + 1}", f"{self.name} {second + 1}"
 

@@ -34,10 +34,10 @@ def nuclei_in_patches(labels: LabelImage, origins: IntArray, side_px: int) -> In
     """
     flat = labels.ravel()
     areas = np.bincount(flat)
-    y, x = (np.indices(labels.shape, np.int32, sparse=True)[axis] for axis in (0, 1))
-    sums = [
-        np.bincount(flat, weights=np.broadcast_to(axis, labels.shape).ravel()) for axis in (y, x)
-    ]
+    height, width = labels.shape
+    rows = np.repeat(np.arange(height), width)
+    columns = np.tile(np.arange(width), height)
+    sums = [np.bincount(flat, weights=places) for places in (rows, columns)]
     known = np.flatnonzero(areas)
     known = known[known > 0]
     centres = np.stack([total[known] / areas[known] for total in sums], axis=1)

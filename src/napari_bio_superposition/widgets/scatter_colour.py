@@ -7,6 +7,7 @@ touches the points.
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -73,6 +74,11 @@ class Colouring:
     entries: tuple[LegendEntry, ...] = ()
     limits: tuple[float, float] | None = None
     is_density: bool = False
+
+    @cached_property
+    def n_missing(self) -> int:
+        """How many points have no value."""
+        return int(np.count_nonzero(self.codes == MISSING))
 
 
 def colour_plainly(n_points: int) -> Colouring:

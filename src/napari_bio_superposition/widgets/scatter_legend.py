@@ -5,7 +5,7 @@ from typing import Final
 from qtpy.QtCore import QPointF, QRect, QRectF, Qt
 from qtpy.QtGui import QColor, QFontMetricsF, QLinearGradient, QPainter
 
-from napari_bio_superposition.widgets.scatter_colour import Colouring
+from napari_bio_superposition.widgets.scatter_colour import MISSING_COLOUR, Colouring
 
 _MOST_ENTRIES: Final = 10
 _MOST_SHARE: Final = 0.45
@@ -35,16 +35,18 @@ def paint_legend(painter: QPainter, colouring: Colouring, area: QRect, ink: QCol
     widest = area.width() * _MOST_SHARE
     title = metrics.elidedText(colouring.title, Qt.TextElideMode.ElideMiddle, widest)
     texts = [metrics.elidedText(t, Qt.TextElideMode.ElideRight, widest) for t in _texts(colouring)]
-    text_width = max((metrics.horizontalAdvance(text) for text in texts), default=0.0)
+    missing = f"no value ({colouring.n_missing:,})" if colouring.n_missing else ""
+    text_width = max(metrics.horizontalAdvance(text) for text in [*texts, missing])
     marker = _DOT_PX if colouring.entries else _BAR_SIZE_PX[0]
     width = max(metrics.horizontalAdvance(title), text_width + marker + _MARGIN_PX)
     line = metrics.height()
     body = line * len(texts) if colouring.entries else _BAR_SIZE_PX[1]
+    height = line + body + (line if missing else 0.0) + _MARGIN_PX
     left = area.right() - width - 2 * _MARGIN_PX
     top = area.top() + _MARGIN_PX
     _paint_backdrop(
         painter,
-        QRectF(left - _MARGIN_PX, top, width + 2 * _MARGIN_PX, line + body + _MARGIN_PX),
+        QRectF(left - _MARGIN_PX, top, width + 2 * _MARGIN_PX, height),
         ink,
     )
     painter.setPen(ink)
@@ -54,6 +56,8 @@ def paint_legend(painter: QPainter, colouring: Colouring, area: QRect, ink: QCol
         _paint_entries(painter, colouring, texts, origin)
     else:
         _paint_bar(painter, colouring, texts, origin)
+    if missing:
+        _paint_entry(painter, missing, MISSING_COLOUR, origin + QPointF(0, body))
 
 
 def _texts(colouring: Colouring) -> list[str]:
@@ -77,17 +81,25 @@ def _paint_backdrop(painter: QPainter, box: QRectF, ink: QColor) -> None:
 def _paint_entries(
     painter: QPainter, colouring: Colouring, texts: list[str], origin: QPointF
 ) -> None:
+    line = QFontMetricsF(painter.font()).height()
+    for index, text in enumerate(texts):
+        is_category = index < min(_MOST_ENTRIES, len(colouring.entries))
+        colour = colouring.entries[index].colour if is_category else None
+        _paint_entry(painter, text, colour, origin + QPointF(0, index * line))
+
+
+def _paint_entry(
+    painter: QPainter, text: str, colour: tuple[int, int, int] | None, origin: QPointF
+) -> None:
     metrics = QFontMetricsF(painter.font())
     ink = painter.pen()
-    for index, text in enumerate(texts):
-        top = origin.y() + index * metrics.height()
-        if index < min(_MOST_ENTRIES, len(colouring.entries)):
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(QColor(*colouring.entries[index].colour))
-            middle = top + metrics.height() / 2
-            painter.drawEllipse(QRectF(origin.x(), middle - _DOT_PX / 2, _DOT_PX, _DOT_PX))
-        painter.setPen(ink)
-        painter.drawText(QPointF(origin.x() + _DOT_PX + _MARGIN_PX, top + metrics.ascent()), text)
+    if colour is not None:
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(*colour))
+        middle = origin.y() + metrics.height() / 2
+        painter.drawEllipse(QRectF(origin.x(), middle - _DOT_PX / 2, _DOT_PX, _DOT_PX))
+    painter.setPen(ink)
+    painter.drawText(origin + QPointF(_DOT_PX + _MARGIN_PX, metrics.ascent()), text)
 
 
 def _paint_bar(painter: QPainter, colouring: Colouring, texts: list[str], origin: QPointF) -> None:
