@@ -18,6 +18,7 @@ from napari_bio_superposition.core.progress import run
 from napari_bio_superposition.core.types import MultichannelImage
 from napari_bio_superposition.widgets.channel_page import ChannelPage
 from napari_bio_superposition.widgets.compare_page import ComparePage
+from napari_bio_superposition.widgets.effect_page import EffectPage
 from napari_bio_superposition.widgets.feature_page_view import FeaturePageView
 from napari_bio_superposition.widgets.features_panel import FeaturesWidget
 from napari_bio_superposition.widgets.find_page import FindPage
@@ -263,6 +264,10 @@ def test_features_are_found_kept_as_a_list_and_written(bench: Bench, tmp_path: P
     page.write_csv(tmp_path / "features.csv")
     lines = (tmp_path / "features.csv").read_text().splitlines()
     assert len(lines) == 1 + page.table.model.rowCount()
+    html = tmp_path / "features.html"
+    bench.wait(bench.widget.runner.ended, lambda: page.write_gallery(html))
+    assert page.message.tone == "good", bench.widget.run_bar.message.text
+    assert html.read_text().count("data:image/png") > 4
 
 
 def test_a_feature_has_a_page_with_notes_for_all_images(bench: Bench) -> None:
@@ -293,6 +298,19 @@ def test_a_channel_is_made_of_features(bench: Bench) -> None:
     assert len(page.chart.curves["explained"]) == page.features.model.rowCount() > 0
     bench.wait(page.query.answered, lambda: bench.click_row(page.channels, 3))
     assert str(page.channels.model.latent_at(3)) in page.note.text()
+
+
+def test_a_feature_is_taken_away_and_pushed(bench: Bench) -> None:
+    page = bench.open(EffectPage)
+    bench.study.show_feature(4)
+    bench.run()
+    assert bench.widget.run_bar.message.tone == "good", bench.widget.run_bar.message.text
+    assert "No class: all patches are of one genotype" in page.note.text()
+    without = page.table.model.data(page.table.model.index(0, 3))
+    page.factor.setValue(1.0)
+    bench.run()
+    unchanged = page.table.model.data(page.table.model.index(0, 3))
+    assert abs(float(unchanged)) < 1e-3 < abs(float(without))
 
 
 def test_an_image_is_made_for_a_feature_and_can_be_cancelled(bench: Bench) -> None:

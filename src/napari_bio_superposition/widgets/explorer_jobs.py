@@ -5,6 +5,7 @@ The libraries are imported when a job runs: a widget opens without torch and wit
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from napari_bio_superposition.features.notes import NoteBook
     from napari_bio_superposition.models.activation_maximization import MaximizedImages
     from napari_bio_superposition.models.attribution import ChannelAttribution
+    from napari_bio_superposition.workflows.steering import FeatureEffect
 
 _N_CHANNELS: Final = 20
 """Channels that are listed for a place."""
@@ -177,3 +179,79 @@ def maximize(
     made = yield from maximize_activation(model, latent, config, real=real, rng=rng)
     examples = yield from collect_examples(table, images, latent)
     return MaximizedFeature(made, tuple(examples), model.card.channel_roles)
+
+
+def steer(
+    image: OpenImage,
+    table: "AnnData",
+    latent: int,
+    factor: float,
+    rows: BoolArray | None,
+) -> Job["FeatureEffect"]:
+    """Change a feature in patches of an image, and read what class, death and place do.
+
+    Parameters
+    ----------
+    image
+        With tokens.
+    table
+        On which the read-outs are fitted.
+    latent, factor
+        The feature, and what it is multiplied with.
+    rows
+        Of the table; all patches of the image where ``None``.
+    """
+    yield Progress("Loading libraries")
+    with gentle_imports():
+        from napari_bio_superposition.workflows.steering import measure_effect
+
+    chosen = image.rows >= 0
+    if rows is not None:
+        chosen &= rows[np.maximum(image.rows, 0)]
+    patches = np.flatnonzero(chosen)
+    if not patches.size:
+        raise RegionError("No patch of this image is selected. Click some, or select nothing.")
+    return (
+        yield from measure_effect(
+            image.analysis, image.models, table, latent, factor=factor, patches=patches
+        )
+    )
+
+
+def write_gallery(
+    images: Sequence[OpenImage],
+    table: "AnnData",
+    latents: Sequence[int],
+    notes: "NoteBook",
+    path: Path,
+) -> Job[Path]:
+    """Write a page of HTML with some features; its pictures come from the open images.
+
+    Parameters
+    ----------
+    images
+        The open ones, of one model.
+    table
+        Of all patches; those of images that are not open are left out.
+    latents
+        The features, in order.
+    notes
+        Names and notes.
+    path
+        The page.
+    """
+    yield Progress("Loading libraries")
+    with gentle_imports():
+        from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
+        from napari_bio_superposition.workflows.config_files import config_from_plain
+        from napari_bio_superposition.workflows.explore_images import ImageLibrary
+        from napari_bio_superposition.workflows.feature_gallery import Gallery
+        from napari_bio_superposition.workflows.feature_gallery import write_gallery as write
+
+    config = config_from_plain(dict(images[0].analysis.provenance.config), AnalyzeConfig)
+    rows = np.unique(np.concatenate([image.rows[image.rows >= 0] for image in images]))
+    gallery = Gallery([feature_name(int(latent)) for latent in latents], notes)
+    library = ImageLibrary(
+        {}, config, {one.analysis.image.id: one.analysis.image for one in images}
+    )
+    return (yield from write(table[rows], gallery, path, library=library, models=images[0].models))

@@ -29,6 +29,7 @@ from napari_bio_superposition.widgets.gallery_view import GalleryPicture, Galler
 from napari_bio_superposition.widgets.latent_table import LatentTable
 from napari_bio_superposition.widgets.latent_table_model import LatentColumn
 from napari_bio_superposition.widgets.latest_job import LatestJob
+from napari_bio_superposition.widgets.selection import SelectionMode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -212,7 +213,7 @@ class FeaturePageView(FeaturesPage):
 
     def _on_picture_clicked(self, row: int, modifiers: Any) -> None:
         is_added = bool(modifiers & Qt.KeyboardModifier.ShiftModifier)
-        mode = "add" if is_added else "replace"
+        mode: SelectionMode = "add" if is_added else "replace"
         self.explorer.study.selection.select([row], mode, source="table")
 
     def _on_selection_changed(self, *_: Any) -> None:

@@ -1,10 +1,11 @@
 """What the Features dock does, without a widget: works on any viewer model. No Qt, no torch."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_bio_superposition.core.errors import TableError
+from napari_bio_superposition.core.errors import ModelError, TableError
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job
 from napari_bio_superposition.core.types import BoolArray
@@ -137,15 +138,23 @@ class Explorer:
 
     def _notes_path(self) -> Path | None:
         """Return where the notes of the study's model lie; bundled models are not written to."""
-        models = self.study.models
-        if models is None:
+        image = self.study.current
+        if image is None:
             return None
         from napari_bio_superposition.features.notes import notes_path
-        from napari_bio_superposition.models.catalogue import user_folder
+        from napari_bio_superposition.models.catalogue import (
+            bundled_folder,
+            find_model,
+            user_folder,
+        )
 
-        folder = self.study.model_folder
+        folder: Path | None = None
+        with suppress(ModelError):  # a model that is gone has its notes in the user's folder
+            folder = find_model(str(image.analysis.provenance.config.get("model", "")))
+        if folder is not None and bundled_folder() in folder.resolve().parents:
+            folder = None
         fallback = user_folder().parent / "notes"
-        return notes_path(folder, models.features.card.weights_sha256, fallback)
+        return notes_path(folder, image.models.features.card.weights_sha256, fallback)
 
     # --- groups ------------------------------------------------------------------------------
 
@@ -190,6 +199,25 @@ class Explorer:
         from napari_bio_superposition.features.search import FeatureFilter, filter_features
 
         return filter_features(listed, FeatureFilter(**wanted), self.read_notes())
+
+    def steer(self, latent: int, factor: float, patches: BoolArray | None) -> Job[Any]:
+        """Return the job that changes a feature and reads what follows.
+
+        Parameters
+        ----------
+        latent
+            The feature.
+        factor
+            0 takes it away, 2 doubles it.
+        patches
+            Rows of the table that are changed; all of the image where ``None``.
+        """
+        return explorer_jobs.steer(self.image(), self._table(), latent, factor, patches)
+
+    def write_gallery(self, latents: Sequence[int], path: Path) -> Job[Path]:
+        """Return the job that writes a page of HTML with some features."""
+        images = self._open_images()
+        return explorer_jobs.write_gallery(images, self._table(), latents, self.read_notes(), path)
 
     def maximize(self, latent: int, config: Any) -> Job[Any]:
         """Return the job that makes images which excite a feature."""

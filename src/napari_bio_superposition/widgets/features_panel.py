@@ -19,6 +19,7 @@ from napari_bio_superposition.core.errors import BioSuperpositionError
 from napari_bio_superposition.core.progress import Job
 from napari_bio_superposition.widgets.channel_page import ChannelPage
 from napari_bio_superposition.widgets.compare_page import ComparePage
+from napari_bio_superposition.widgets.effect_page import EffectPage
 from napari_bio_superposition.widgets.failures import explain
 from napari_bio_superposition.widgets.feature_page_view import FeaturePageView
 from napari_bio_superposition.widgets.features_explorer import Explorer
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     import napari
 
 _SMALLEST_WIDTH_PX = 380
-_USUAL_WIDTH_PX = 400
+_USUAL_WIDTH_PX = 420
 _PAGES: tuple[type[FeaturesPage], ...] = (
     RegionPage,
     FeaturePageView,
@@ -45,6 +46,7 @@ _PAGES: tuple[type[FeaturesPage], ...] = (
     FindPage,
     ChannelPage,
     MaximizePage,
+    EffectPage,
 )
 _NO_IMAGE = "No analysed image: run the dock Analyse, or load a result there"
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ALL_LISTS, _ANY_CLASS, _ANY_COLUMN = "All features", "Any class", "No correlation"
+_MOST_IN_GALLERY: Final = 24
 _COLUMNS: Final = (
     ("name", "Name", "", "The name that somebody gave it"),
     (Keys.FIRING_RATE, "Density", ".2%", "Share of places on which it is active"),
@@ -192,7 +193,8 @@ class FindPage(FeaturesPage):
 
     def write_gallery(self, path: Path) -> None:
         """Write the first shown features with their examples as one page of HTML."""
-        self.job_wanted.emit(self.explorer.write_gallery(self._need_rows(), path))
+        latents = [int(latent) for latent in self._need_rows()["latent"][:_MOST_IN_GALLERY]]
+        self.job_wanted.emit(self.explorer.write_gallery(latents, path))
 
     def _try(self, action: Any) -> None:
         try:

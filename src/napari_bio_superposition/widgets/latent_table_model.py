@@ -210,7 +210,7 @@ class LatentTableModel(QAbstractTableModel):
     def _arrange(self) -> None:
         rows = np.arange(len(self._latents))
         if self._text:
-            rows = rows[[self._matches(row) for row in rows]]
+            rows = rows[[self._matches(int(row)) for row in rows]]
         if self._sorting is not None and self._sorting[0] <= len(self._columns):
             rows = rows[self._order(rows, *self._sorting)]
         self._rows = rows

@@ -175,7 +175,10 @@ class OverlayLegend(QWidget):
         menu = QMenu(button)
         for base in COLORMAP_NAMES:
             action = menu.addAction(make_colour_swatch(base), base)
-            action.triggered.connect(lambda _, base=base: self._display.set_colormap(latent, base))
+            if action is not None:  # Qt's stubs allow for none
+                action.triggered.connect(
+                    lambda _, base=base: self._display.set_colormap(latent, base)
+                )
         button.setMenu(menu)
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         return button

@@ -5,7 +5,6 @@ Views (image, plots, tables) know the study and never one another.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -130,15 +129,6 @@ class Study:
     def models(self) -> "LoadedModels | None":
         """The networks that made the table, once an analysis has loaded them."""
         return self._models
-
-    @property
-    def model_folder(self) -> Path | None:
-        """Folder of the model where a user chose one by its folder; ``None`` for bundled ones."""
-        image = self.current
-        if image is None:
-            return None
-        folder = Path(str(image.analysis.provenance.config.get("model", "")))
-        return folder if folder.is_absolute() and folder.is_dir() else None
 
     @property
     def images(self) -> Mapping[str, OpenImage]:

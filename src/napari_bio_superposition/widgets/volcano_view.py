@@ -6,7 +6,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
+from qtpy.QtGui import (
+    QColor,
+    QHelpEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPalette,
+    QPen,
+    QPolygonF,
+)
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 from typing_extensions import override
 
@@ -176,13 +185,13 @@ class VolcanoView(QWidget):
 
     @override
     def event(self, event: QEvent | None) -> bool:
-        if event is not None and event.type() == QEvent.Type.ToolTip:
+        if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
             self._show_tip(event)
             return True
         return bool(super().event(event))
 
-    def _show_tip(self, event: QEvent) -> None:
-        latent = self.latent_at(event.pos())  # a help event has a place
+    def _show_tip(self, event: QHelpEvent) -> None:
+        latent = self.latent_at(event.pos())
         if latent is None:
             QToolTip.hideText()
             return
