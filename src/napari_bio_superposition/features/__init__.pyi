@@ -1,8 +1,8 @@
 # Public names of this room and where they live.
 
-from .differential_config import DifferentialConfig as DifferentialConfig
 from .differential import compare_groups as compare_groups
 from .differential import volcano as volcano
+from .differential_config import DifferentialConfig as DifferentialConfig
 from .examples import choose_examples as choose_examples
 from .feature_page import FeaturePage as FeaturePage
 from .feature_page import describe_feature as describe_feature

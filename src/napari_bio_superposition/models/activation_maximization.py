@@ -247,7 +247,8 @@ def _draw(theta: Tensor, masks: Tensor) -> Tensor:
     """Return the images ``(n, channel, side, side)`` of Fourier coefficients."""
     side = theta.shape[2]
     images = torch.fft.irfft2(torch.view_as_complex(theta) * masks[:, None], s=(side, side))
-    return images * (side / _PUBLISHED_SIDE) ** 2
+    scaled: Tensor = images * (side / _PUBLISHED_SIDE) ** 2
+    return scaled
 
 
 def _frequency_mask(side: int, decay: float) -> Tensor:
