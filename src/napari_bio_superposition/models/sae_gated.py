@@ -61,7 +61,7 @@ class GatedSAE(SparseAutoencoder):
     @torch.no_grad()
     def shift_thresholds(self, by: float) -> None:
         """Raise the thresholds of all gates by one number, in place."""
-        self.b_gate -= by
+        self.b_gate.sub_(by)
 
 
 def gated_losses(
