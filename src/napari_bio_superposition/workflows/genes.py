@@ -1,6 +1,6 @@
 """Genes as a job: a coupling in; a table of genes, its controls and a landscape out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -212,7 +212,7 @@ def _score_classes(
 
 def _run_controls(step: _Step) -> Job[list[Control]]:
     config, data, couple = step.config, step.data, step.couple
-    jobs = {
+    jobs: Mapping[str, Callable[[], Job[list[Control]]]] = {
         "split_cells": lambda: control_split_cells(data, config, rng=step.rng),
         "held_out": lambda: control_held_out(data, config, couple, rng=step.rng),
         "geometry": lambda: control_geometry(data, config, couple, rng=step.rng),

@@ -57,7 +57,11 @@ def _controls_section(result: GenesResult) -> Section:
         "Controls",
         paragraphs=["The same procedure with one thing taken away. `share found`: q below 0.05."],
         pictures=[
-            Picture("controls", draw_controls(result), "R2 of all genes: table and controls.")
+            Picture(
+                "controls",
+                draw_controls(result),
+                "R2 of all genes, shown from -1 to 1: the table and its controls.",
+            )
         ],
         table=table,
         notes=[
@@ -109,7 +113,11 @@ def _landscape_section(result: GenesResult) -> Section:
             "is no proof of common regulation."
         ],
         pictures=[
-            Picture("landscape", draw_plane(landscape.genes), "Genes, by the finest clustering."),
+            Picture(
+                "landscape",
+                draw_plane(landscape.genes, _axes(result)),
+                "Genes, by the finest clustering.",
+            ),
             Picture("sankey", draw_sankey(landscape.top_flows), "Top genes from coarse to fine."),
         ],
     )
@@ -148,8 +156,15 @@ def draw_controls(result: GenesResult) -> Figure:
     return figure
 
 
-def draw_plane(genes: pd.DataFrame) -> Figure:
-    """Draw genes on the plane of two z, coloured by their finest cluster."""
+def _axes(result: GenesResult) -> tuple[str, str]:
+    """Return the classes on the axes of the landscape."""
+    first = result.config.control_class
+    others = [name for name in result.genes["class"].unique() if name != first]
+    return first, result.config.other_class or others[0]
+
+
+def draw_plane(genes: pd.DataFrame, classes: tuple[str, str]) -> Figure:
+    """Draw genes on the plane of the z of two classes, coloured by their finest cluster."""
     figure = Figure(figsize=(4.8, 4.2), layout="constrained")
     axis = figure.subplots()
     cluster = genes[genes.columns[-1]].to_numpy()
@@ -158,8 +173,8 @@ def draw_plane(genes: pd.DataFrame) -> Figure:
         axis.scatter(rows["x"], rows["y"], s=8, linewidths=0, color=_color(value), alpha=0.7)
     axis.axhline(0, color="#bbbbbb", linewidth=0.8)
     axis.axvline(0, color="#bbbbbb", linewidth=0.8)
-    axis.set_xlabel("z, control class")
-    axis.set_ylabel("z, other class")
+    axis.set_xlabel(f"z, {classes[0]}")
+    axis.set_ylabel(f"z, {classes[1]}")
     axis.spines[["top", "right"]].set_visible(False)
     return figure
 

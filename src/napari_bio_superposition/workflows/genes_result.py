@@ -97,7 +97,7 @@ class GenesResult:
                 "found": int((rows["q"] < FOUND).sum()),
                 **(
                     {"found_on_held_out_wells": int((rows["q_held_out"] < FOUND).sum())}
-                    if "q_held_out" in rows
+                    if "q_held_out" in rows and rows["q_held_out"].notna().any()
                     else {}
                 ),
             }
