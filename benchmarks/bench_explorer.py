@@ -82,9 +82,7 @@ def _query(model: FeatureModel, tokens: TokenCache, origins: Any, mask: Any) -> 
     inside = tokens_in_region(origins, _SIDE, tokens.map_shape, mask)
     grid = TokenGrid.of_patches(origins, _SIDE, tokens.map_shape, mask.shape)
     affordable = affordable_tokens(model.card.width, model.card.n_latents, config)
-    sample = sample_region(
-        inside, ~inside, grid, affordable, config, rng=np.random.default_rng(0)
-    )
+    sample = sample_region(inside, ~inside, grid, affordable, config, rng=np.random.default_rng(0))
     scores = RegionScores(sample, model.card.n_latents)
     for latents, activations in stream_activations(model, tokens, sample.rows):
         scores.add(latents, activations)
