@@ -165,7 +165,8 @@ def _interval(directions: FloatArray, rng: np.random.Generator) -> Interval:
     np.fill_diagonal(cosines, 0)
     counts = rng.multinomial(n, np.full(n, 1 / n), size=_N_BOOTSTRAP).astype(np.float32)
     sums = ((counts @ cosines) * counts).sum(1)
-    return percentile_interval(sums / (n * n - np.square(counts).sum(1)))
+    pairs = n * n - np.square(counts).sum(1)  # 0 where one direction was drawn each time
+    return percentile_interval(sums[pairs > 0] / pairs[pairs > 0])
 
 
 def _unit(directions: FloatArray) -> FloatArray:

@@ -73,11 +73,14 @@ class SweepConfig:
     target_l0s: tuple[float, ...] = (8.0,)
     """Active latents per token that each size is trained for."""
 
-    n_tokens: Annotated[int, Range(1024, 100_000_000, unit="tokens")] = 65_536
+    n_tokens: Annotated[int, Range(1024, 100_000_000, unit="tokens")] = 131_072
     """Tokens of training wells that each SAE is trained on."""
 
-    n_epochs: Annotated[int, Range(1, 10_000)] = 4
-    """Passes over them."""
+    n_epochs: Annotated[int, Range(1, 10_000)] = 8
+    """Passes over them; a gated SAE needs about a thousand steps of 1024 tokens to meet its L0."""
+
+    learning_rate: Annotated[float, Range(1e-8, 1)] = 0.003
+    """Highest learning rate."""
 
     tokens_per_patch: Annotated[int, Range(16, 100_000)] = 256
     """Tokens of each patch that pooled features are made of; the same ones for all."""

@@ -132,7 +132,11 @@ def list_settings(config: SweepConfig) -> list[tuple[str, SaeConfig]]:
         if kind not in SAE_KINDS:
             raise ConfigError(f"No kind of SAE {kind!r}. Choose among: {list_choices(SAE_KINDS)}.")
     found: list[tuple[str, SaeConfig]] = []
-    common: dict[str, Any] = {"n_epochs": config.n_epochs, "batch_tokens": 1024}
+    common: dict[str, Any] = {
+        "n_epochs": config.n_epochs,
+        "batch_tokens": 1024,
+        "learning_rate": config.learning_rate,
+    }
     for size in config.sizes:
         for weight in config.paper_lambdas:
             one = SaeConfig(kind="gated", n_latents=size, paper_lambda=weight, **common)
