@@ -9,16 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from napari_bio_superposition.core.errors import ConfigError, TableError, list_choices
+from napari_bio_superposition.core.errors import ConfigError, list_choices
 from napari_bio_superposition.core.files import make_folder, replaced_file
 from napari_bio_superposition.core.json_text import to_json
-from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.provenance import package_versions
 from napari_bio_superposition.core.types import IntArray
 from napari_bio_superposition.evaluation.probes import ProbeResult, linear_probe, unit_rows
-from napari_bio_superposition.evaluation.splits import Split, split_groups
-from napari_bio_superposition.imaging.patch_store import CLASS, PatchRows, PatchStore
+from napari_bio_superposition.imaging.patch_store import PatchRows, PatchStore
 from napari_bio_superposition.models.compute import Compute, is_launched, open_compute
 from napari_bio_superposition.models.device import choose_device
 from napari_bio_superposition.models.encoder import Encoder
@@ -28,7 +26,6 @@ from napari_bio_superposition.models.encoder_checkpoint import (
     save_encoder,
 )
 from napari_bio_superposition.models.pooling import pool_features
-from napari_bio_superposition.models.sampling import code_levels
 from napari_bio_superposition.models.training import EncoderTraining
 from napari_bio_superposition.models.training_state import load_state, save_state
 from napari_bio_superposition.workflows.config_files import (
@@ -40,9 +37,9 @@ from napari_bio_superposition.workflows.train_encoder_config import TrainEncoder
 from napari_bio_superposition.workflows.training_data import build_patch_store
 from napari_bio_superposition.workflows.training_log import ProbeRow, TrainingLog, write_confusion
 from napari_bio_superposition.workflows.training_report import REPORT, EncoderReport, read_report
+from napari_bio_superposition.workflows.training_split import TrainingData, freeze_split
 
 PATCHES = "patches"
-SPLIT = "split.json"
 SETTINGS = "settings.toml"
 STATE = "training.pt"
 _FREE_SETTINGS = ("device", "n_devices", "save_minutes")
@@ -99,7 +96,9 @@ def train_encoder_model(
     store = yield from _open_store(folder, table, config, out, compute)
     if compute.rank == 0:
         write_config(config, out / SETTINGS)
-    data = TrainingData.prepare(store, _freeze_split(store, config, out, compute), config)
+        freeze_split(store, config, out)
+    compute.barrier()
+    data = TrainingData.prepare(store, freeze_split(store, config, out), config)
     yield Progress("Preparing the training", notice=" ".join(data.notes))
     run = EncoderRun.begin(data, config, out, compute)
     yield from run.train()
@@ -109,62 +108,6 @@ def train_encoder_model(
         run.write(report)
     compute.barrier()
     return report
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """A store with its split: which rows train, choose and test, and what to know of them."""
-
-    store: PatchStore
-    split: Split
-    train: IntArray
-    validation: IntArray
-    test: IntArray
-    has_classes: bool
-    notes: tuple[str, ...]
-
-    @classmethod
-    def prepare(cls, store: PatchStore, split: Split, config: TrainEncoderConfig) -> "TrainingData":
-        """Find the rows of each part; patches without a class are left out where there are any."""
-        has_classes = len(store.classes) > 1
-        usable = store.obs[CLASS].ne("").to_numpy() if has_classes else np.ones(len(store), bool)
-        parts = [split.rows(store.obs, part) for part in ("train", "validation", "test")]
-        train, validation, test = (rows[usable[rows]] for rows in parts)
-        if not len(train):
-            raise TableError(
-                f"None of the {len(store)} patches belongs to the training part of {SPLIT}. "
-                "Remove that file to split anew, or use the images that it was made for."
-            )
-        notes = list(store.info.warnings)
-        if failed := store.info.failures:
-            notes.append(f"{len(failed)} images gave no patches: {list_choices(list(failed)[:5])}.")
-        if not usable.all():
-            notes.append(f"{(~usable).sum()} patches have no class and are left out.")
-        if not has_classes or config.contrastive.supervision == "none":
-            notes.append(
-                "Training without classes: only two views of the same patch count as alike (MoCo)."
-            )
-        if split.leaking:
-            notes.append(
-                "The split leaks: patches of one well are trained on and tested with. Its scores "
-                "are too good; split by wells for figures that hold on new ones."
-            )
-        return cls(store, split, train, validation, test, has_classes, tuple(notes))
-
-    def levels(self) -> IntArray:
-        """Return class, line and plate of the training patches as codes, ``(n, 3)``."""
-        obs = self.store.obs.iloc[self.train]
-        return code_levels([obs[name].tolist() for name in (CLASS, Keys.LINE, Keys.PLATE)])
-
-    def classes(self, rows: IntArray) -> list[str]:
-        """Return the class of some rows."""
-        names: list[str] = self.store.obs[CLASS].iloc[rows].tolist()
-        return names
-
-    def wells(self, rows: IntArray) -> list[str]:
-        """Return the well of some rows."""
-        names: list[str] = self.store.obs[Keys.GROUP].iloc[rows].tolist()
-        return names
 
 
 @dataclass(eq=False)
@@ -381,24 +324,3 @@ def _open_store(
         yield from build()
     compute.barrier()
     return PatchStore.open(out / PATCHES)
-
-
-def _freeze_split(
-    store: PatchStore, config: TrainEncoderConfig, out: Path, compute: Compute
-) -> Split:
-    """Return the split of ``split.json``, which is made where it is missing."""
-    path = out / SPLIT
-    if not path.is_file() and compute.rank == 0:
-        held_out = config.validation_share + config.test_share
-        labelled = store.obs[store.obs[CLASS] != ""] if store.classes else store.obs
-        split = split_groups(
-            labelled,
-            config.split_unit,
-            CLASS if len(store.classes) > 1 else None,
-            (1 - held_out, config.validation_share, config.test_share),
-            rng=np.random.default_rng(config.split_seed),
-        )
-        with replaced_file(path) as part:
-            part.write_text(split.to_json(), encoding="utf-8")
-    compute.barrier()
-    return Split.from_json(path.read_text(encoding="utf-8"))

@@ -48,8 +48,8 @@ class TrainEncoderConfig:
     """Devices that share each batch; more than one needs the extra `train`."""
 
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """Single precision, or bfloat16 where it is safe: about twice as fast on recent GPUs, slower
-    on most processors."""
+    """Single precision, or bfloat16 where it is safe, for recent GPUs; most processors are slower
+    with it."""
 
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
     """Seed of weights, batches and views."""
