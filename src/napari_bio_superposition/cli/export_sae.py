@@ -1,7 +1,7 @@
 """``bio-superposition export-sae MODEL --out DIR``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +11,15 @@ from napari_bio_superposition.cli.parse import Common, parse_command
 from napari_bio_superposition.cli.reporting import Reporter
 
 
-@dataclass(frozen=True)
-class NoSettings:
-    """Nothing to set."""
+@dataclass(frozen=True, kw_only=True)
+class ExchangeConfig:
+    """What every command takes; an exchange of files draws nothing at random."""
+
+    device: str = "auto"
+    """Not used: weights are only copied."""
+
+    seed: int = 0
+    """Not used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +36,13 @@ class ExportSaeCommand:
     out: Path
     """Folder, new or empty."""
 
-    settings: Annotated[NoSettings, tyro.conf.arg(name="")] = field(default_factory=NoSettings)
+    settings: Annotated[ExchangeConfig, tyro.conf.arg(name="")]
     common: Common
 
 
 def run_command(argv: Sequence[str]) -> int:
     """Run the command."""
-    command = parse_command(ExportSaeCommand, NoSettings, "export-sae", argv)
+    command = parse_command(ExportSaeCommand, ExchangeConfig, "export-sae", argv)
     from napari_bio_superposition.workflows.exchange import export_sae
 
     with Reporter(as_json=command.common.json) as reporter:

@@ -1,13 +1,13 @@
 """``bio-superposition import-sae DIR MODEL --out MODEL``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from napari_bio_superposition.cli.export_sae import NoSettings
+from napari_bio_superposition.cli.export_sae import ExchangeConfig
 from napari_bio_superposition.cli.parse import Common, parse_command
 from napari_bio_superposition.cli.reporting import Reporter
 
@@ -29,13 +29,13 @@ class ImportSaeCommand:
     out: Path
     """Folder of the new model."""
 
-    settings: Annotated[NoSettings, tyro.conf.arg(name="")] = field(default_factory=NoSettings)
+    settings: Annotated[ExchangeConfig, tyro.conf.arg(name="")]
     common: Common
 
 
 def run_command(argv: Sequence[str]) -> int:
     """Run the command."""
-    command = parse_command(ImportSaeCommand, NoSettings, "import-sae", argv)
+    command = parse_command(ImportSaeCommand, ExchangeConfig, "import-sae", argv)
     from napari_bio_superposition.workflows.exchange import import_sae
 
     with Reporter(as_json=command.common.json) as reporter:
