@@ -50,7 +50,7 @@ from napari_bio_superposition.workflows.genes_data import (
     read_h5ad,
 )
 from napari_bio_superposition.workflows.genes_files import write_genes
-from napari_bio_superposition.workflows.genes_result import FOUND, GenesResult, as_frame
+from napari_bio_superposition.workflows.genes_result import GenesResult, as_frame, find_genes
 
 __all__ = ["GenesResult", "paint_gene", "predict_genes", "predict_genes_files"]
 
@@ -275,9 +275,9 @@ def _enrich(
     except (OSError, UnicodeDecodeError) as error:
         raise TableError(f"The gene sets {path.name} cannot be read: {error}.") from error
     parts = []
-    column = "q_held_out" if "q_held_out" in table else "q"
+    column = "_held_out" if "q_held_out" in table else ""
     for name, rows in table.groupby("class"):
-        found = rows.loc[rows[column] < FOUND, "gene"].tolist()
+        found = find_genes(rows, column)
         if found:
             level = dict(zip(rows["gene"], rows["log_mean"], strict=True))
             tested = rows["gene"].tolist()

@@ -55,7 +55,9 @@ def _controls_section(result: GenesResult) -> Section:
         table = table.rename(columns=lambda name: str(name).replace("_", " "))
     return Section(
         "Controls",
-        paragraphs=["The same procedure with one thing taken away. `share found`: q below 0.05."],
+        paragraphs=[
+            "The same procedure with one thing taken away. `share found`: q below 0.05, R2 above 0."
+        ],
         pictures=[
             Picture(
                 "controls",

@@ -94,9 +94,9 @@ class GenesResult:
                 "genes": len(rows),
                 "r2_median": float(rows["r2"].median()),
                 "z_median": float(rows["z"].median()),
-                "found": int((rows["q"] < FOUND).sum()),
+                "found": len(find_genes(rows)),
                 **(
-                    {"found_on_held_out_wells": int((rows["q_held_out"] < FOUND).sum())}
+                    {"found_on_held_out_wells": len(find_genes(rows, "_held_out"))}
                     if "q_held_out" in rows and rows["q_held_out"].notna().any()
                     else {}
                 ),
@@ -135,7 +135,7 @@ class GenesResult:
             held_out = figures.get("found_on_held_out_wells")
             lines.append(
                 f"{name}: {figures['found']} of {figures['genes']} genes beat permuted couplings "
-                f"(q < {FOUND:g}; expected of any smooth map)"
+                f"(q < {FOUND:g}, R2 > 0; expected of any smooth map)"
                 + ("" if held_out is None else f", {held_out} on held-out wells and other cells")
             )
         skipped = [control.name for control in self.controls if not control.scores]
@@ -153,6 +153,15 @@ def as_frame(scores: GeneScores, genes: list[str] | None = None) -> pd.DataFrame
     return pd.DataFrame({"gene": names, **columns, "n_permutations": scores.n_permutations})
 
 
+def find_genes(rows: pd.DataFrame, column: str = "") -> list[str]:
+    """Return the genes of q < 0.05 and R2 above 0.
+
+    Permuted couplings often have R2 below 0; beating them does not yet mean to predict anything.
+    """
+    found = (rows[f"q{column}"] < FOUND) & (rows[f"r2{column}"] > 0)
+    return [str(gene) for gene in rows.loc[found, "gene"]]
+
+
 def describe_scores(scores: GeneScores) -> dict[str, float | None]:
     """Return the scores of all genes in four figures; ``None`` where no gene has one."""
     known = np.isfinite(scores.r2)
@@ -162,7 +171,7 @@ def describe_scores(scores: GeneScores) -> dict[str, float | None]:
         "r2_mean": float(scores.r2[known].mean()),
         "null_mean": float(scores.null_mean[known].mean()),
         "z_median": float(np.median(scores.z[known])),
-        "share_found": float(np.mean(scores.q[known] < FOUND)),
+        "share_found": float(np.mean((scores.q[known] < FOUND) & (scores.r2[known] > 0))),
     }
 
 
