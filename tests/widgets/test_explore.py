@@ -153,29 +153,6 @@ def test_opening_imports_nothing_heavy(tmp_path: Path) -> None:
     assert result.stdout.strip().splitlines()[-1] == "[]"
 
 
-def test_everything_is_in_sight_on_a_small_screen(bench: Bench) -> None:
-    window = bench.widget.window()
-    inside = QRect(0, 0, window.width(), window.height())
-    for index in range(bench.widget.tabs.count()):
-        bench.show(bench.widget.tabs.widget(index))
-        for button in (bench.widget.run_bar.run_button, bench.widget.run_bar.cancel_button):
-            place = QRect(button.mapTo(window, QPoint(0, 0)), button.size())
-            assert button.isVisible()
-            assert inside.contains(place)
-        assert bench.widget.width() <= 420
-
-
-def test_without_a_table_each_tab_says_what_to_do(bench: Bench) -> None:
-    widget = bench.widget
-    assert "open a table" in widget.embedding.view.hint
-    assert "Compute" in widget.trajectory.view.hint
-    assert "Compute" in widget.graph.view.hint
-    assert "Compute" in widget.dynamics.view.hint
-    bench.click(widget.run_bar.run_button)
-    bench.qtbot.waitUntil(lambda: widget.run_bar.message.tone == "error")
-    assert "no table" in widget.run_bar.message.text
-
-
 def test_a_table_of_another_program_opens_with_its_layout_and_columns(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,121 +175,6 @@ def test_a_table_of_another_program_opens_with_its_layout_and_columns(
     assert panel.view.scene.colouring.title == "gene7"
     bench.widget.show_in_image(3)
     assert "from which image" in bench.widget.run_bar.message.text
-
-
-def test_a_lasso_selects_and_buttons_undo_redo_and_clear(opened: Bench) -> None:
-    widget, selection = opened.widget, opened.widget.study.selection
-    view = widget.embedding.view
-    opened.drag_around(view, [0, 20])
-    first = selection.rows.tolist()
-    assert {0, 10, 20} <= set(first)
-    assert 100 not in first
-    opened.qtbot.keyClick(view, Qt.Key.Key_Escape)
-    opened.click(widget.embedding.tool_buttons["rectangle"])
-    opened.drag_around(view, [100, 120])
-    assert 110 in selection.rows
-    assert 10 not in selection.rows
-    opened.click(widget.embedding.undo_button)
-    assert selection.rows.tolist() == first
-    opened.click(widget.embedding.redo_button)
-    assert 110 in selection.rows
-    opened.show(widget.groups)
-    opened.click(widget.groups.clear_button)
-    assert len(selection) == 0
-    assert not widget.groups.save_button.isEnabled()
-
-
-def test_moving_zooming_and_size(opened: Bench) -> None:
-    panel = opened.widget.embedding
-    opened.click(panel.tool_buttons["pan"])
-    before = np.array([opened.place_of(panel.view, row) for row in (0, 159)])
-    opened.drag_around(panel.view, [0, 50])
-    moved = np.array([opened.place_of(panel.view, row) for row in (0, 159)])
-    assert abs(moved - before).max() > 5
-    assert len(opened.widget.study.selection) == 0
-    opened.click(panel.fit_button)
-    back = np.array([opened.place_of(panel.view, row) for row in (0, 159)])
-    np.testing.assert_allclose(back, before, atol=1)
-    panel.size_box.setFocus()
-    opened.qtbot.keyClick(panel.size_box, Qt.Key.Key_Up)
-    assert panel.view.scene.diameter == 4
-
-
-def test_a_group_is_named_kept_in_obs_compared_selected_and_removed(opened: Bench) -> None:
-    widget, groups = opened.widget, opened.widget.groups
-    place = opened.place_of(widget.embedding.view, 0)
-    viewport = widget.embedding.view.scene.viewport.zoomed(1.5, *place)
-    widget.embedding.view.scene.viewport = viewport
-    opened.drag_around(widget.embedding.view, [0, 12])
-    rows = widget.study.selection.rows.tolist()
-    opened.show(groups)
-    opened.qtbot.keyClicks(groups.name_line, "start")
-    opened.click(groups.save_button)
-    opened.settle()
-    assert np.flatnonzero(widget.study.table.obs["group_start"]).tolist() == rows
-    assert (
-        widget.embedding.view.scene.viewport.centre == viewport.centre
-    )  # a new column moves nothing
-    assert widget.embedding.colour_box.findText("group_start") >= 0
-    opened.click(groups.clear_button)
-    assert groups.first_box.currentText() == "start"
-    opened.click(groups.select_button)
-    assert widget.study.selection.rows.tolist() == rows
-    opened.do(lambda: opened.click(groups.compare_button))
-    assert groups.results.rowCount() == 12
-    best = groups.results.item(0, 0)
-    effects = [abs(float(groups.results.item(row, 1).text()) - 0.5) for row in range(12)]
-    assert effects == sorted(effects, reverse=True)
-    place = groups.results.visualItemRect(best).center()
-    opened.qtbot.mouseClick(groups.results.viewport(), _LEFT, pos=place)
-    assert widget.embedding.view.scene.colouring.title == best.text()
-    assert widget.study.shown_feature == int(best.text()[-5:])
-    opened.click(groups.gallery_button)
-    assert "0 of" in groups.message.text
-    opened.click(groups.remove_button)
-    assert "group_start" not in widget.study.table.obs
-
-
-def test_a_table_is_saved_with_its_groups(
-    opened: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened.widget.study.save_group("mine", [1, 2])
-    path = tmp_path / "saved.h5ad"
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
-    opened.do(lambda: opened.click(opened.widget.embedding.save_button))
-    assert opened.widget.run_bar.message.tone == "good", opened.widget.run_bar.message.text
-    assert read_h5ad(path).obs["group_mine"].sum() == 2
-
-
-def test_comparing_nothing_is_one_sentence(opened: Bench) -> None:
-    opened.show(opened.widget.groups)
-    opened.do(lambda: opened.click(opened.widget.groups.compare_button))
-    assert opened.widget.run_bar.message.tone == "error"
-    assert opened.widget.run_bar.state == "idle"
-
-
-def test_the_card_tells_what_is_under_the_mouse(opened: Bench) -> None:
-    panel = opened.widget.embedding
-    opened.choose(panel.colour_box, "score")
-    place = opened.place_of(panel.view, 80)
-    opened.qtbot.mouseMove(panel.view, QPoint(3, 3))  # a mouse that is there already tells nothing
-    opened.qtbot.mouseMove(panel.view, QPointF(*place).toPoint())
-    opened.qtbot.waitUntil(panel.card.isVisible)
-    assert "p/" in panel.card.text.text()
-    assert "score: 0.5" in panel.card.text.text()
-    assert panel.view.rect().contains(panel.card.geometry())
-    opened.qtbot.mouseMove(panel.view, QPoint(3, 3))
-    opened.qtbot.waitUntil(lambda: not panel.card.isVisible())
-
-
-def test_an_image_that_is_not_open_is_named(opened: Bench) -> None:
-    asked: list[str] = []
-    opened.widget.study.open_requested.connect(asked.append)
-    opened.widget.study.selection.select([5])
-    opened.show(opened.widget.groups)
-    opened.click(opened.widget.groups.show_button)
-    assert asked == ["plate/A01/1"]
-    assert "plate/A01/1" in opened.widget.run_bar.message.text
 
 
 def _set_quickly(widget: Any) -> None:
@@ -426,7 +288,165 @@ def _check_figures(bench: Bench, folder: Path, monkeypatch: pytest.MonkeyPatch) 
     assert ".pdf" in widget.run_bar.message.text
 
 
-def test_cancel_changes_nothing_and_run_works_again(opened: Bench) -> None:
+def test_an_empty_dock_fits_a_small_screen_and_says_what_to_do(bench: Bench) -> None:
+    _check_sight(bench)
+    _check_hints(bench)
+
+
+def _check_sight(bench: Bench) -> None:
+    window = bench.widget.window()
+    inside = QRect(0, 0, window.width(), window.height())
+    for index in range(bench.widget.tabs.count()):
+        bench.show(bench.widget.tabs.widget(index))
+        for button in (bench.widget.run_bar.run_button, bench.widget.run_bar.cancel_button):
+            place = QRect(button.mapTo(window, QPoint(0, 0)), button.size())
+            assert button.isVisible()
+            assert inside.contains(place)
+        assert bench.widget.width() <= 420
+
+
+def _check_hints(bench: Bench) -> None:
+    widget = bench.widget
+    assert "open a table" in widget.embedding.view.hint
+    assert "Compute" in widget.trajectory.view.hint
+    assert "Compute" in widget.graph.view.hint
+    assert "Compute" in widget.dynamics.view.hint
+    bench.click(widget.run_bar.run_button)
+    bench.qtbot.waitUntil(lambda: widget.run_bar.message.tone == "error")
+    assert "no table" in widget.run_bar.message.text
+
+
+def test_choosing_moving_and_looking_in_the_plot(opened: Bench) -> None:
+    _check_lasso(opened)
+    opened.show(opened.widget.embedding)
+    _check_view(opened)
+    opened.click(opened.widget.embedding.tool_buttons["lasso"])
+    _check_card(opened)
+
+
+def _check_lasso(opened: Bench) -> None:
+    widget, selection = opened.widget, opened.widget.study.selection
+    view = widget.embedding.view
+    opened.drag_around(view, [0, 20])
+    first = selection.rows.tolist()
+    assert {0, 10, 20} <= set(first)
+    assert 100 not in first
+    opened.qtbot.keyClick(view, Qt.Key.Key_Escape)
+    opened.click(widget.embedding.tool_buttons["rectangle"])
+    opened.drag_around(view, [100, 120])
+    assert 110 in selection.rows
+    assert 10 not in selection.rows
+    opened.click(widget.embedding.undo_button)
+    assert selection.rows.tolist() == first
+    opened.click(widget.embedding.redo_button)
+    assert 110 in selection.rows
+    opened.show(widget.groups)
+    opened.click(widget.groups.clear_button)
+    assert len(selection) == 0
+    assert not widget.groups.save_button.isEnabled()
+
+
+def _check_view(opened: Bench) -> None:
+    panel = opened.widget.embedding
+    opened.click(panel.tool_buttons["pan"])
+    before = np.array([opened.place_of(panel.view, row) for row in (0, 159)])
+    opened.drag_around(panel.view, [0, 50])
+    moved = np.array([opened.place_of(panel.view, row) for row in (0, 159)])
+    assert abs(moved - before).max() > 5
+    assert len(opened.widget.study.selection) == 0
+    opened.click(panel.fit_button)
+    back = np.array([opened.place_of(panel.view, row) for row in (0, 159)])
+    np.testing.assert_allclose(back, before, atol=1)
+    panel.size_box.setFocus()
+    opened.qtbot.keyClick(panel.size_box, Qt.Key.Key_Up)
+    assert panel.view.scene.diameter == 4
+
+
+def _check_card(opened: Bench) -> None:
+    panel = opened.widget.embedding
+    opened.choose(panel.colour_box, "score")
+    place = opened.place_of(panel.view, 80)
+    opened.qtbot.mouseMove(panel.view, QPoint(3, 3))  # a mouse that is there already tells nothing
+    opened.qtbot.mouseMove(panel.view, QPointF(*place).toPoint())
+    opened.qtbot.waitUntil(panel.card.isVisible)
+    assert "p/" in panel.card.text.text()
+    assert "score: 0.5" in panel.card.text.text()
+    assert panel.view.rect().contains(panel.card.geometry())
+    opened.qtbot.mouseMove(panel.view, QPoint(3, 3))
+    opened.qtbot.waitUntil(lambda: not panel.card.isVisible())
+
+
+def test_groups_are_named_kept_compared_saved_and_removed(
+    opened: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _check_groups(opened)
+    opened.widget.study.selection.clear()
+    _check_comparing_nothing(opened)
+    opened.show(opened.widget.embedding)
+    _check_saving(opened, tmp_path, monkeypatch)
+
+
+def _check_groups(opened: Bench) -> None:
+    widget, groups = opened.widget, opened.widget.groups
+    place = opened.place_of(widget.embedding.view, 0)
+    viewport = widget.embedding.view.scene.viewport.zoomed(1.5, *place)
+    widget.embedding.view.scene.viewport = viewport
+    opened.drag_around(widget.embedding.view, [0, 12])
+    rows = widget.study.selection.rows.tolist()
+    opened.show(groups)
+    opened.qtbot.keyClicks(groups.name_line, "start")
+    opened.click(groups.save_button)
+    opened.settle()
+    assert np.flatnonzero(widget.study.table.obs["group_start"]).tolist() == rows
+    assert (
+        widget.embedding.view.scene.viewport.centre == viewport.centre
+    )  # a new column moves nothing
+    assert widget.embedding.colour_box.findText("group_start") >= 0
+    opened.click(groups.clear_button)
+    assert groups.first_box.currentText() == "start"
+    opened.click(groups.select_button)
+    assert widget.study.selection.rows.tolist() == rows
+    opened.do(lambda: opened.click(groups.compare_button))
+    assert groups.results.rowCount() == 12
+    best = groups.results.item(0, 0)
+    effects = [abs(float(groups.results.item(row, 1).text()) - 0.5) for row in range(12)]
+    assert effects == sorted(effects, reverse=True)
+    place = groups.results.visualItemRect(best).center()
+    opened.qtbot.mouseClick(groups.results.viewport(), _LEFT, pos=place)
+    assert widget.embedding.view.scene.colouring.title == best.text()
+    assert widget.study.shown_feature == int(best.text()[-5:])
+    opened.click(groups.gallery_button)
+    assert "0 of" in groups.message.text
+    opened.click(groups.remove_button)
+    assert "group_start" not in widget.study.table.obs
+
+
+def _check_saving(opened: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened.widget.study.save_group("mine", [1, 2])
+    path = tmp_path / "saved.h5ad"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
+    opened.do(lambda: opened.click(opened.widget.embedding.save_button))
+    assert opened.widget.run_bar.message.tone == "good", opened.widget.run_bar.message.text
+    assert read_h5ad(path).obs["group_mine"].sum() == 2
+
+
+def _check_comparing_nothing(opened: Bench) -> None:
+    opened.show(opened.widget.groups)
+    opened.do(lambda: opened.click(opened.widget.groups.compare_button))
+    assert opened.widget.run_bar.message.tone == "error"
+    assert opened.widget.run_bar.state == "idle"
+
+
+def test_settings_cancelling_and_what_cannot_be_opened(
+    opened: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _check_cancel(opened)
+    _check_root(opened)
+    opened.show(opened.widget.embedding)
+    _check_broken(opened, tmp_path, monkeypatch)
+
+
+def _check_cancel(opened: Bench) -> None:
     widget = opened.widget
     before = set(widget.study.table.obsm)
     _set_quickly(widget)
@@ -441,7 +461,7 @@ def test_cancel_changes_nothing_and_run_works_again(opened: Bench) -> None:
     assert widget.run_bar.run_button.isEnabled()
 
 
-def test_pseudotime_can_start_at_the_selected_patch(opened: Bench) -> None:
+def _check_root(opened: Bench) -> None:
     widget = opened.widget
     opened.show(widget.compute)
     opened.click(widget.compute.root_button)
@@ -453,9 +473,7 @@ def test_pseudotime_can_start_at_the_selected_patch(opened: Bench) -> None:
     assert widget.compute.read_config().scope == "pairs"
 
 
-def test_a_broken_table_is_one_sentence(
-    opened: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _check_broken(opened: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "broken.h5ad"
     path.write_bytes(b"nothing")
     opened.open(path, monkeypatch)
@@ -464,7 +482,14 @@ def test_a_broken_table_is_one_sentence(
     assert opened.widget.study.table.n_obs == _N_ROWS
 
 
-def test_a_floating_dock_goes_on_painting_and_comes_back(opened: Bench) -> None:
+def test_the_dock_floats_follows_the_theme_and_closes(opened: Bench) -> None:
+    _check_floating(opened)
+    for theme in ("light", "dark"):
+        _check_theme(opened, theme)
+    _check_closing(opened)
+
+
+def _check_floating(opened: Bench) -> None:
     widget = opened.widget
     dock = widget.parent()
     while not hasattr(dock, "setFloating"):
@@ -482,8 +507,7 @@ def test_a_floating_dock_goes_on_painting_and_comes_back(opened: Bench) -> None:
         assert 80 in widget.study.selection.rows
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_plot_follows_the_theme(opened: Bench, theme: str) -> None:
+def _check_theme(opened: Bench, theme: str) -> None:
     opened.viewer.theme = theme
     view = opened.widget.embedding.view
     is_light = theme == "light"
@@ -492,7 +516,7 @@ def test_the_plot_follows_the_theme(opened: Bench, theme: str) -> None:
     assert (corner.lightness() > 127) == is_light
 
 
-def test_a_closed_dock_leaves_nothing_that_listens(opened: Bench) -> None:
+def _check_closing(opened: Bench) -> None:
     study = opened.widget.study
     opened.viewer.window.remove_dock_widget(opened.widget)
     study.selection.select([1, 2])
