@@ -68,7 +68,11 @@ def test_a_network_joins_what_is_correlated() -> None:
 
 
 def test_over_representation_by_hand() -> None:
-    sets = {"planted": frozenset(GENES[:10]), "other": frozenset(GENES[50:60]), "tiny": frozenset({"G1"})}
+    sets = {
+        "planted": frozenset(GENES[:10]),
+        "other": frozenset(GENES[50:60]),
+        "tiny": frozenset({"G1"}),
+    }
     table = enrich(GENES[:8], GENES, sets, rng=np.random.default_rng(0))
     assert table.index.tolist() == ["planted", "other"]
     assert table.loc["planted", "overlap"] == 8
