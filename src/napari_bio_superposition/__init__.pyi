@@ -27,6 +27,7 @@ from .manifold.embedding import embed as embed
 from .manifold.embedding_config import EmbeddingConfig as EmbeddingConfig
 from .models.catalogue import list_models as list_models
 from .models.checkpoint import load_model as load_model
+from .models.sae_config import SaeConfig as SaeConfig
 from .segmentation.config import SegmentationConfig as SegmentationConfig
 from .segmentation.segment import segment_nuclei as segment_nuclei
 from .workflows.analysis_config import AnalyzeConfig as AnalyzeConfig
@@ -53,6 +54,8 @@ from .workflows.evaluate_config import SweepConfig as SweepConfig
 from .workflows.evaluate_encoder import evaluate_encoder as evaluate_encoder
 from .workflows.evaluate_sae import evaluate_sae as evaluate_sae
 from .workflows.evaluate_sweep import sweep_sae as sweep_sae
+from .workflows.exchange import export_sae as export_sae
+from .workflows.exchange import import_sae as import_sae
 from .workflows.gene_painting import paint_gene as paint_gene
 from .workflows.genes import predict_genes as predict_genes
 from .workflows.genes import predict_genes_files as predict_genes_files
@@ -71,6 +74,8 @@ from .workflows.train_encoder_config import TrainEncoderConfig as TrainEncoderCo
 from .workflows.train_encoder_config import training_preset as training_preset
 from .workflows.train_model import train_model as train_model
 from .workflows.train_model_config import TrainModelConfig as TrainModelConfig
+from .workflows.train_sae import train_sae_model as train_sae_model
+from .workflows.train_sae_config import TrainSaeConfig as TrainSaeConfig
 from .workflows.training_data import build_patch_store as build_patch_store
 from .workflows.training_data_config import TrainingDataConfig as TrainingDataConfig
 

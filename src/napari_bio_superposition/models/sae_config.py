@@ -203,6 +203,7 @@ SAE_PRESETS: Final = {
         gated=GatedConfig(second_bias=True),
         tokens_per_patch=4096,
         batch_tokens=262_144,
+        chunk_tokens=8192,
         learning_rate=3e-4,
     ),
 }
