@@ -261,6 +261,12 @@ class _DictionarySums:
 
     def collect(self, n_tokens: int) -> DictionaryMeasures:
         """Return the arrays as the result."""
+        error, n_active, n_active_tokens = self.per_patch
         return DictionaryMeasures(
-            self.pooled, self.firing / n_tokens, *self.per_patch, spliced=self.spliced
+            pooled=self.pooled,
+            firing_rate=self.firing / n_tokens,
+            error=error,
+            n_active=n_active,
+            n_active_tokens=n_active_tokens,
+            spliced=self.spliced,
         )

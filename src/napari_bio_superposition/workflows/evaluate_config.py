@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from napari_bio_superposition.core.config import Range, check_fields
 from napari_bio_superposition.imaging.read_config import ReadConfig
+
+ALIVE_THRESHOLD: Final = 1e-5
+"""A latent that fires on a smaller share of the tokens counts as dead (specification, 7.4)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,11 @@ from napari_bio_superposition.workflows.evaluate_representations import (
     compare_representations,
     recover_quantities,
 )
-from napari_bio_superposition.workflows.evaluate_sae import describe_data, flatten
+from napari_bio_superposition.workflows.evaluate_sae import (
+    describe_data,
+    explain_skipped,
+    flatten,
+)
 from napari_bio_superposition.workflows.evaluation_data import EvaluationData, load_evaluation_data
 from napari_bio_superposition.workflows.report import Report, write_report
 
@@ -137,7 +141,8 @@ def evaluate_encoder(
             row = flatten(dataclasses.asdict(score), "debiased", "debiased")
             result.similarity.append({"name": name, **row})
     result.recovery = yield from recover_quantities(features, data, config, rng=rng)
-    result.skipped = _explain_skipped(data)
+    result.skipped = explain_skipped(data, config)
+    result.skipped.pop("stability", None)
     result.provenance = _provenance(card, data, config)
     _write(result, out)
     return result
@@ -179,17 +184,6 @@ def _intensities(data: EvaluationData) -> Job[FloatArray]:
         if done % 64 == 0:
             yield Progress("Measuring intensities", done, len(data.rows), "patches")
     return np.asarray(rows, dtype=np.float32)
-
-
-def _explain_skipped(data: EvaluationData) -> dict[str, str]:
-    skipped = {}
-    if not data.has_classes:
-        skipped["probe"] = "the patches have one class or none (--table, --class-column)"
-    if data.outcome is None:
-        skipped["outcome"] = "no table gives an outcome per patch (--outcome)"
-    if data.truth is None:
-        skipped["recovery"] = "the images are no simulated study, so no truth is known"
-    return skipped
 
 
 def _provenance(card: Any, data: EvaluationData, config: EvaluateConfig) -> dict[str, Any]:

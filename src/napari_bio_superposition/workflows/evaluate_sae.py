@@ -15,8 +15,8 @@ from napari_bio_superposition.core.json_text import to_json
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.provenance import Provenance, package_versions
 from napari_bio_superposition.core.types import BoolArray, FloatArray
-from napari_bio_superposition.evaluation.geometry import match_directions, measure_directions
-from napari_bio_superposition.evaluation.intervals import bootstrap_groups, ratio_interval
+from napari_bio_superposition.evaluation.geometry import measure_directions
+from napari_bio_superposition.evaluation.intervals import ratio_interval
 from napari_bio_superposition.evaluation.probes import unit_rows
 from napari_bio_superposition.evaluation.recovery import Places, best_agreeing
 from napari_bio_superposition.evaluation.similarity import compare_features
@@ -29,20 +29,18 @@ from napari_bio_superposition.models.evaluation_pass import (
     DictionaryMeasures,
     PatchMeasures,
     measure_patches,
-    sample_tokens,
 )
 from napari_bio_superposition.models.feature_model import FeatureModel
-from napari_bio_superposition.models.sae_config import SaeConfig
-from napari_bio_superposition.models.sae_training import fit_sae
-from napari_bio_superposition.models.token_buffer import PatchRows, TokensInMemory
+from napari_bio_superposition.models.token_buffer import PatchRows
 from napari_bio_superposition.workflows.config_files import config_to_plain
-from napari_bio_superposition.workflows.evaluate_config import EvaluateConfig
+from napari_bio_superposition.workflows.evaluate_config import ALIVE_THRESHOLD, EvaluateConfig
 from napari_bio_superposition.workflows.evaluate_report import write_sae_report
 from napari_bio_superposition.workflows.evaluate_representations import (
     compare_representations,
     recover_quantities,
     with_components,
 )
+from napari_bio_superposition.workflows.evaluate_stability import measure_stability
 from napari_bio_superposition.workflows.evaluation_data import (
     EvaluationData,
     load_evaluation_data,
@@ -50,7 +48,6 @@ from napari_bio_superposition.workflows.evaluation_data import (
 )
 
 RESULT: Final = "sae.json"
-ALIVE_THRESHOLD: Final = 1e-5
 _FOREIGN_MASKS: Final = 20
 
 
@@ -165,21 +162,27 @@ def evaluate_sae(
     result.representations = yield from job
     result.spatial = yield from _agree_with_masks(measures, data, rng)
     yield from _attempt(result, "similarity", lambda: _similarities(features, data, rng))
-    if data.truth is None:
-        result.skipped["recovery"] = "the images are no simulated study, so no truth is known"
-    else:
-        result.recovery = yield from recover_quantities(features, data, config, rng=rng)
+    result.recovery = yield from recover_quantities(features, data, config, rng=rng)
     if config.n_seeds:
-        job_ = measure_stability(loaded, patches, decoder[alive], result.sparsity["l0"], config)
-        result.stability = yield from job_
-    else:
-        result.skipped["stability"] = "n_seeds is 0"
-    if data.outcome is None:
-        result.skipped["outcome"] = "no table gives an outcome per patch (--outcome)"
-    if not data.has_classes:
-        result.skipped["probe"] = "the patches have one class or none (--table, --class-column)"
+        l0 = result.sparsity["l0"]
+        result.stability = yield from measure_stability(loaded, patches, decoder[alive], l0, config)
+    result.skipped |= explain_skipped(data, config)
     write_evaluation(result, out)
     return result
+
+
+def explain_skipped(data: EvaluationData, config: EvaluateConfig) -> dict[str, str]:
+    """Return what the data or the settings leave out, and why."""
+    skipped = {}
+    if not data.has_classes:
+        skipped["probe"] = "the patches have one class or none (--table, --class-column)"
+    if data.outcome is None:
+        skipped["outcome"] = "no table gives an outcome per patch (--outcome)"
+    if data.truth is None:
+        skipped["recovery"] = "the images are no simulated study, so no truth is known"
+    if not config.n_seeds:
+        skipped["stability"] = "n_seeds is 0"
+    return skipped
 
 
 def write_evaluation(result: SaeEvaluation, out: Path) -> None:
@@ -316,62 +319,6 @@ def _similarities(
                 {"name": name, **flatten(dataclasses.asdict(score), "debiased", "debiased")}
             )
     return rows
-
-
-def measure_stability(
-    model: FeatureModel,
-    patches: PatchRows,
-    decoder: FloatArray,
-    l0: float,
-    config: EvaluateConfig,
-) -> Job[dict[str, Any]]:
-    """Train the same kind of SAE from other seeds and match the directions (Hungarian).
-
-    The model itself is matched with each of them as well. The null is a set of random directions.
-    """
-    rng = np.random.default_rng([config.seed, 2])
-    tokens = yield from sample_tokens(model, patches, rng=rng, n_tokens=config.seed_tokens)
-    settings = SaeConfig(
-        kind=model.card.sae_kind,
-        n_latents=model.card.n_latents,
-        target_l0=max(0.05, l0),
-        batch_tokens=1024,
-        n_epochs=16,
-        learning_rate=model.card.training.get("sae", {}).get("learning_rate", 1e-3),
-    )
-    twins, unexplained = [], []
-    for seed in range(config.n_seeds):
-        trained = yield from fit_sae(
-            TokensInMemory(tokens), settings, tokens[:8192], seed=config.seed + 1000 + seed
-        )
-        kept = (trained.metrics.firing_rate >= ALIVE_THRESHOLD).numpy()
-        twins.append(trained.sae.W_dec.cpu().numpy()[kept])
-        unexplained.append(trained.metrics.fvu)
-    random = rng.standard_normal((len(decoder), decoder.shape[1])).astype(np.float32)
-    pairs = [(a, b) for i, a in enumerate(twins) for b in twins[i + 1 :]]
-    between = [match_directions(a, b) for a, b in pairs]
-    with_model = [match_directions(decoder, twin) for twin in twins]
-    yield Progress("Matching directions of other seeds", len(twins), len(twins), "seeds")
-    return {
-        "n_seeds": len(twins),
-        "kind": settings.kind,
-        "n_tokens": len(tokens),
-        "fvu_of_seeds": unexplained,
-        "matched_cosine_between_seeds": _summary(between, rng),
-        "matched_cosine_with_model": _summary(with_model, rng),
-        "random_matched_cosine": float(match_directions(decoder, random).mean()),
-    }
-
-
-def _summary(matched: list[Any], rng: np.random.Generator) -> dict[str, Any] | None:
-    if not matched:
-        return None
-    values = np.concatenate(matched)
-    interval = bootstrap_groups(
-        lambda rows: float(values[rows].mean()), np.arange(len(values)), rng=rng, n_resamples=200
-    )
-    shares = {f"share_above_{c}": float((values > c).mean()) for c in (0.7, 0.9)}
-    return {"mean": float(values.mean()), "interval": interval, **shares}
 
 
 def _decoder(model: FeatureModel) -> FloatArray:

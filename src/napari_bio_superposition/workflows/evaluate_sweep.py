@@ -32,8 +32,8 @@ from napari_bio_superposition.models.token_pool import (
     sample_patch_tokens,
 )
 from napari_bio_superposition.workflows.config_files import config_to_plain
-from napari_bio_superposition.workflows.evaluate_config import SweepConfig
-from napari_bio_superposition.workflows.evaluate_sae import ALIVE_THRESHOLD, describe_data
+from napari_bio_superposition.workflows.evaluate_config import ALIVE_THRESHOLD, SweepConfig
+from napari_bio_superposition.workflows.evaluate_sae import describe_data
 from napari_bio_superposition.workflows.evaluation_data import EvaluationData, load_evaluation_data
 from napari_bio_superposition.workflows.report import Picture, Report, Section, write_report
 

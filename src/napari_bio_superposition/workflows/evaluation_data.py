@@ -114,16 +114,8 @@ def load_evaluation_data(
     TableError
         Where the wells cannot be split, or the outcome has no such patches.
     """
-    folder = Path(folder)
-    study = _find_study(folder)
-    if study is not None:
-        folder, table = study.path / "images", table or study.path / "table.csv"
-    if (folder / STORE_FILE).is_file():
-        store = PatchStore.open(folder)
-        _check_store(store, card)
-    else:
-        settings = _data_config(card, config)
-        store = yield from build_patch_store(folder, table, out / "patches", settings)
+    study = _find_study(Path(folder))
+    store = yield from _open_store(Path(folder), table, card, config, out)
     rng = np.random.default_rng([config.seed, 0])
     rows = _choose_rows(store.obs, config.n_patches, rng)
     obs = store.obs.iloc[rows]
@@ -150,6 +142,21 @@ def load_evaluation_data(
         study=study,
         notes=tuple(notes),
     )
+
+
+def _open_store(
+    folder: Path, table: str | Path | None, card: Any, config: EvaluateConfig, out: Path
+) -> Job[PatchStore]:
+    """Open the store that a folder is, or cut the patches of its images into one below *out*."""
+    if (folder / STORE_FILE).is_file():
+        store = PatchStore.open(folder)
+        _check_store(store, card)
+        return store
+    study = _find_study(folder)
+    if study is not None:
+        folder, table = study.path / "images", table or study.path / "table.csv"
+    settings = _data_config(card, config)
+    return (yield from build_patch_store(folder, table, out / "patches", settings))
 
 
 def _find_study(folder: Path) -> StudyFolder | None:
