@@ -165,6 +165,11 @@ def test_a_preset_fills_the_forms_and_edits_reach_the_config(qtbot: QtBot) -> No
     assert panel.read_config() == MODEL_PRESETS["paper"]
     panel.forms["contrastive"].editor("n_epochs").widget.setValue(7)
     assert panel.read_config().encoder.contrastive.n_epochs == 7
+    panel.inputs_edit.setText("nuclei, mitochondria")
+    panel.roles_edit.setText("nuclei=blue")
+    data = panel.read_config().encoder.data
+    assert data.channel_roles == ("nuclei", "mitochondria")
+    assert data.roles == {"nuclei": "blue"}
 
 
 def test_train_pause_cancel_and_go_on_until_the_model_is_in_analyse(

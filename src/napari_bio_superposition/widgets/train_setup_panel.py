@@ -9,6 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QGroupBox, QLineEdit, QVBoxLayout, QWidget
 
 from napari_bio_superposition.core.errors import ConfigError
+from napari_bio_superposition.imaging.roles import parse_roles
 from napari_bio_superposition.widgets.form import ConfigForm
 from napari_bio_superposition.widgets.form_fields import CalmComboBox
 from napari_bio_superposition.widgets.model_panel import AskingComboBox
@@ -41,6 +42,10 @@ class TrainSetupPanel(QWidget):
         self.data = TrainDataPanel()
         self.name_edit = QLineEdit("my-model")
         self.name_edit.setToolTip("Under this name the model appears in Analyse")
+        self.inputs_edit, self.roles_edit = QLineEdit(), QLineEdit()
+        self.inputs_edit.setToolTip("Roles of the channels that the model sees, in order")
+        self.roles_edit.setPlaceholderText("guessed from the names")
+        self.roles_edit.setToolTip("What channels show, as nuclei=DAPI,mitochondria=TMRM")
         self.preset_box, self.device_box = CalmComboBox(), AskingComboBox()
         for name in MODEL_PRESETS:
             self.preset_box.addItem(_PRESET_TEXT[name], name)
@@ -48,6 +53,9 @@ class TrainSetupPanel(QWidget):
         self.forms: dict[str, ConfigForm[Any]] = {}
         self._config = next(iter(MODEL_PRESETS.values()))
         self._lay_out()
+        self._show_inputs(self._config)
+        for edit in (self.inputs_edit, self.roles_edit):
+            edit.editingFinished.connect(self.data_changed)
         self.preset_box.currentIndexChanged.connect(self._on_preset_chosen)
         self.data.changed.connect(self.data_changed)
 
@@ -59,6 +67,8 @@ class TrainSetupPanel(QWidget):
         rows.addRow("Name", self.name_edit)
         rows.addRow("Recipe", self.preset_box)
         rows.addRow("Device", self.device_box)
+        rows.addRow("Inputs", self.inputs_edit)
+        rows.addRow("Channels", self.roles_edit)
         advanced = QWidget()
         below = QVBoxLayout(advanced)
         below.setContentsMargins(8, 0, 0, 0)
@@ -113,13 +123,17 @@ class TrainSetupPanel(QWidget):
 
         Raises
         ------
-        ConfigError
-            Where they contradict each other.
+        BioSuperpositionError
+            Where they contradict each other, or name no channels.
         """
         parts = {name: form.read_config() for name, form in self.forms.items()}
         encoder = parts["encoder"]
         data = dataclasses.replace(
-            encoder.data, patches=parts["patches"], class_column=self.data.class_column
+            encoder.data,
+            patches=parts["patches"],
+            class_column=self.data.class_column,
+            channel_roles=tuple(filter(None, map(str.strip, self.inputs_edit.text().split(",")))),
+            roles=parse_roles(self.roles_edit.text()),
         )
         encoder = dataclasses.replace(
             encoder, device=self.device, contrastive=parts["contrastive"], data=data
@@ -134,6 +148,12 @@ class TrainSetupPanel(QWidget):
         """Show the settings of *config*."""
         for name, part in self._parts(config).items():
             self.forms[name].show_config(part)
+        self._show_inputs(config)
+
+    def _show_inputs(self, config: TrainModelConfig) -> None:
+        data = config.encoder.data
+        self.inputs_edit.setText(", ".join(data.channel_roles))
+        self.roles_edit.setText(",".join(f"{role}={name}" for role, name in data.roles.items()))
 
     @staticmethod
     def _parts(config: TrainModelConfig) -> dict[str, Any]:
