@@ -32,15 +32,11 @@ def random_dictionary(
     """
     directions = torch.randn(n_latents, tokens.shape[1], generator=rng).to(tokens.device)
     directions = functional.normalize(directions, dim=1)
-    # Turned towards the tokens' mean, where thresholds are positive and can be met.
-    directions *= torch.where(directions @ tokens.mean(0) < 0, -1.0, 1.0)[:, None]
     kept = max(1, min(len(tokens), round(len(tokens) * l0 / n_latents)))
-    thresholds = torch.cat(
-        [
-            (tokens @ part.T).topk(kept, dim=0).values[-1].clamp_min(0)
-            for part in torch.split(directions, 512)
-        ]
-    )
+    thresholds = _thresholds(tokens, directions, kept)
+    unmet = thresholds <= 0  # an activation is positive: such a direction is turned round
+    directions[unmet] *= -1
+    thresholds[unmet] = _thresholds(tokens, directions[unmet], kept).clamp_min(0)
     jump = JumpReLU(directions.T.contiguous(), tokens.new_zeros(n_latents), thresholds - 1e-7)
     mean = tokens.mean(0)
     dot, square = 0.0, 0.0
@@ -49,6 +45,12 @@ def random_dictionary(
         dot += float((decoded * (part - mean)).sum())
         square += float(decoded.square().sum())
     return Dictionary(jump, directions * (max(0.0, dot) / max(square, 1e-12)), mean)
+
+
+def _thresholds(tokens: Tensor, directions: Tensor, kept: int) -> Tensor:
+    """Return the projection of each direction that *kept* tokens reach, ``(direction,)``."""
+    parts = [(tokens @ part.T).topk(kept, dim=0).values[-1] for part in directions.split(512)]
+    return torch.cat(parts)
 
 
 @torch.no_grad()

@@ -215,6 +215,7 @@ def _write(result: Sweep, out: Path) -> None:
         *("welch_rms_cosine", "erank_singular_values", "erank_covariance_eigenvalues"),
     ]
     shown = table.set_index("kind").reindex(columns=columns).astype(object)
+    shown["n_alive"] = ["" if value != value else str(int(value)) for value in table["n_alive"]]
     data = result.data
     section = Section(
         title="Size against sparsity",
