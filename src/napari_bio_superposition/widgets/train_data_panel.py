@@ -180,6 +180,7 @@ def _make_counts_table() -> QTableWidget:
     table = QTableWidget(0, len(_HEADER))
     table.setHorizontalHeaderLabels(_HEADER)
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.setWordWrap(False)
     table.setTextElideMode(Qt.TextElideMode.ElideLeft)  # the end of a line's name tells more
     table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
     header, rows = table.horizontalHeader(), table.verticalHeader()

@@ -19,8 +19,8 @@ from napari_bio_superposition.widgets.train_jobs import TrainingRequest
 from napari_bio_superposition.workflows.train_model_config import MODEL_PRESETS, TrainModelConfig
 
 _PRESET_TEXT = {
-    "small": "small: minutes on a laptop",
-    "paper": "paper: the published recipe, GPU-hours",
+    "small": "small (minutes, laptop)",
+    "paper": "paper (published, GPU)",
 }
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 _CHOSEN_ELSEWHERE = {
@@ -153,6 +153,7 @@ class TrainSetupPanel(QWidget):
     def _show_inputs(self, config: TrainModelConfig) -> None:
         data = config.encoder.data
         self.inputs_edit.setText(", ".join(data.channel_roles))
+        self.inputs_edit.setCursorPosition(0)
         self.roles_edit.setText(",".join(f"{role}={name}" for role, name in data.roles.items()))
 
     @staticmethod
