@@ -94,7 +94,8 @@ def explore(viewer: Any, analyse: AnalyseWidget, out: Path, suffix: str) -> None
     if widget.run_bar.message.tone != "good":
         raise SystemExit(f"The embedding failed: {widget.run_bar.message.text}")
     widget.embedding.size_box.setValue(9)
-    widget.embedding.colour_box.setCurrentText(Keys.DEATH)
+    widget.embedding.choose_layout("UMAP")
+    widget.embedding.colour_box.setCurrentText(Keys.NUCLEAR_AREA)
     view = widget.embedding.view
     settle()
     width, height = view.width(), view.height()

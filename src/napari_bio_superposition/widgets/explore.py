@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 
     from napari_bio_superposition.widgets.failures import Failure
 
-_SMALLEST_WIDTH_PX = 380
+_SMALLEST_WIDTH_PX = 392
 _TABLES = "Tables (*.h5ad *.zarr .zattrs .zgroup zarr.json);;All files (*)"
 _SAVED_TABLES = "AnnData (*.h5ad *.zarr)"
 _FIGURES = "PDF (*.pdf);;SVG (*.svg);;PNG (*.png)"
-_NARROW_TABS = "QTabBar::tab { padding: 3px 4px; }"
+_NARROW_TABS = "QTabBar::tab { padding: 3px 3px; }"
 """Six titles side by side in a dock; napari's own tabs would scroll."""
 _ZARR_FILES = (".zattrs", ".zgroup", "zarr.json")
 

@@ -68,7 +68,7 @@ def _texts(colouring: Colouring) -> list[str]:
     if colouring.limits is None:
         return ["many", "few"]
     low, high = colouring.limits
-    return [f"{high:.3g}", f"{low:.3g}"]
+    return [f"{high:.4g}", f"{low:.4g}"]
 
 
 def _paint_backdrop(painter: QPainter, box: QRectF, ink: QColor) -> None:

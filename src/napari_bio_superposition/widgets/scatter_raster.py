@@ -171,7 +171,7 @@ def fill_polygon(corners: npt.ArrayLike, width: int, height: int) -> npt.NDArray
 
     Notes
     -----
-    Each edge flips all pixels right of where it crosses their row; a running sum counts the flips.
+    Each edge flips all pixels right of where it crosses their row.
     """
     start = np.asarray(corners, float).reshape(-1, 2)
     if len(start) < 3:
@@ -188,10 +188,9 @@ def fill_polygon(corners: npt.ArrayLike, width: int, height: int) -> npt.NDArray
     )  # fmt: skip
     crossing = start[edge, 0] + (row + 0.5 - start[edge, 1]) * slope[edge]
     column = np.ceil(crossing - 0.5).clip(0, width).astype(int)
-    flips = np.bincount(row * (width + 1) + column, minlength=height * (width + 1))
-    counts = np.cumsum(flips.reshape(height, width + 1)[:, :width], axis=1)
-    mask: npt.NDArray[np.bool_] = counts % 2 == 1
-    return mask
+    flips = np.zeros((height, width + 1), np.uint8)
+    np.bitwise_xor.at(flips, (row, column), 1)
+    return np.bitwise_xor.accumulate(flips[:, :width], axis=1).view(np.bool_)
 
 
 def nearest_rank(ranks: Ranks, column: int, row: int, reach: int) -> int:
