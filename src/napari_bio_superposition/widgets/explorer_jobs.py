@@ -79,6 +79,12 @@ class MaximizedFeature:
     channel_roles: tuple[str, ...]
 
 
+def draw_map(image: OpenImage, latent: int) -> Job[tuple[str, int, FloatArray]]:
+    """Compute the map of a feature; returns the image's id, the latent, and the map."""
+    yield Progress("Drawing the feature")
+    return image.analysis.image.id, latent, image.overlay(latent)
+
+
 def rank_regions(image: OpenImage, regions: Mapping[str, BoolArray]) -> Job[RankedRegions]:
     """Rank the features of each region, ``(height, width)`` masks by name."""
     yield Progress("Asking the region")

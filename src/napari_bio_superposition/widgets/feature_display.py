@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Style = Literal["fill", "contour"]
 Blending = Literal["translucent_no_depth", "additive", "opaque"]
+_MAPS_AT_HAND: Final = 12
+"""Maps kept beside those on the canvas: 16 MB each on 2048 x 2048 px."""
 _CONTOUR_SHARES: Final = (0.25, 0.5, 0.75)
 """Levels of the lines, as shares of the top of the colour scale."""
 
@@ -128,8 +130,7 @@ class FeatureDisplay:
         image = self._image
         if image is None or image.analysis.tokens is None:
             raise TableError("There are no features to show. Run the analysis with a model first.")
-        if latent not in self._maps:
-            self._maps[latent] = image.overlay(latent)
+        self.keep_map(latent, self._maps[latent] if latent in self._maps else image.overlay(latent))
         name = f"{image.name} · {feature_name(latent)}"
         last = self.overlays.passing
         layer = self.overlays.show(
@@ -153,8 +154,13 @@ class FeatureDisplay:
         for latent in self.overlays.shown:
             self.hide(latent)
 
+    def keep_map(self, latent: int, values: FloatArray) -> None:
+        """Take the map of a feature of the present image, computed elsewhere, as the newest."""
+        self._maps.pop(latent, None)
+        self._maps[latent] = values
+
     def map_of(self, latent: int) -> FloatArray | None:
-        """Return the map of a feature that is drawn, ``(height, width)``."""
+        """Return the map of a feature that is drawn or at hand, ``(height, width)``."""
         return self._maps.get(latent)
 
     def set_look(self, **changes: Any) -> None:
@@ -192,11 +198,12 @@ class FeatureDisplay:
             self.overlays.set_top(latent, "fixed", self._top(latent))
 
     def _forget_unseen(self) -> None:
-        for latent in set(self._maps) - set(self.overlays.shown):
+        """Keep what is on the canvas, and of the rest the maps that were looked at last."""
+        unseen = [latent for latent in self._maps if latent not in self.overlays.shown]
+        for latent in unseen[:-_MAPS_AT_HAND]:
             del self._maps[latent]
 
     def _on_removed(self, latent: int) -> None:
-        self._maps.pop(latent, None)
         self.removed.emit(latent)
         self.shown_changed.emit()
 
@@ -210,6 +217,7 @@ class FeatureDisplay:
             self._maps.clear()
         elif before is None or image is None or before.analysis is not image.analysis:
             self.clear()
+            self._maps.clear()
         if image is not None and image.analysis.table is not None:
             maxima = image.analysis.table.var[Keys.MAX_ACTIVATION]
             self._tops = self._scales.include(image.scale_key, maxima)

@@ -27,6 +27,7 @@ from napari_bio_superposition.widgets.features_page import FeaturesPage
 from napari_bio_superposition.widgets.find_page import FindPage
 from napari_bio_superposition.widgets.form_fields import CalmComboBox
 from napari_bio_superposition.widgets.jobs import JobRunner
+from napari_bio_superposition.widgets.latest_job import LatestJob
 from napari_bio_superposition.widgets.maximize_page import MaximizePage
 from napari_bio_superposition.widgets.overlay_legend import OverlayLegend
 from napari_bio_superposition.widgets.region_page import RegionPage
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     import napari
 
 _SMALLEST_WIDTH_PX = 380
-_USUAL_WIDTH_PX = 420
+_USUAL_WIDTH_PX = 460
 _PAGES: tuple[type[FeaturesPage], ...] = (
     RegionPage,
     FeaturePageView,
@@ -72,6 +73,7 @@ class FeaturesWidget(QWidget):
         self.legend = OverlayLegend(self.explorer.display)
         self.legend_section = Section("On the image", self.legend, expanded=True)
         self.run_bar = RunBar()
+        self.drawing = LatestJob(self)
         self._running_page: FeaturesPage | None = None
         self._lay_out()
         self._connect()
@@ -106,6 +108,8 @@ class FeaturesWidget(QWidget):
         study = self.explorer.study
         study.images_changed.connect(self.refresh_images)
         study.shown_feature_changed.connect(self._on_feature_asked)
+        self.drawing.answered.connect(self._on_map_drawn)
+        self.drawing.failed.connect(self.run_bar.show_failure)
         self.image_box.activated.connect(self._on_image_chosen)
         self.tabs.currentChanged.connect(self._on_page_changed)
         self.legend.latent_clicked.connect(study.show_feature)
@@ -182,14 +186,25 @@ class FeaturesWidget(QWidget):
         """Draw what any view asks to look at; the next one takes its place unless it is kept."""
         if self.explorer.study.current is None:
             return
-        display = self.explorer.display
         try:
-            display.show(
-                latent,
-                pinned=latent in display.overlays.shown and latent != display.overlays.passing,
-            )
+            if self.explorer.is_quick(latent):
+                self._show_feature(latent)
+            else:
+                self.drawing.ask(partial(self.explorer.draw_map, latent))
         except BioSuperpositionError as error:
             self.run_bar.message.show_error(str(error))
+
+    def _on_map_drawn(self, drawn: Any) -> None:
+        image_id, latent, values = drawn
+        image = self.explorer.study.current
+        if image is not None and image.analysis.image.id == image_id:
+            self.explorer.display.keep_map(latent, values)
+            self._show_feature(latent)
+
+    def _show_feature(self, latent: int) -> None:
+        display = self.explorer.display
+        is_kept = latent in display.overlays.shown and latent != display.overlays.passing
+        display.show(latent, pinned=is_kept)
 
     def _on_succeeded(self, outcome: Any) -> None:
         page = self._running_page
@@ -227,6 +242,7 @@ class FeaturesWidget(QWidget):
 
     def _shut_down(self) -> None:
         self.runner.cancel()
+        self.drawing.forget()
         for page in self.pages:
             page.shut_down()
 
