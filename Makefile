@@ -44,6 +44,7 @@ bench: $(VENV)/.dev ## Speed and memory as ratios in one run; writes benchmarks/
 
 screenshots: $(VENV)/.dev ## Make the pictures of README and docs from a real window
 	$(SCREEN) $(BIN)/python scripts/make_screenshots.py
+	$(SCREEN) $(BIN)/python scripts/explorer_screenshots.py
 
 docs: $(VENV)/.dev ## Build the documentation; warnings are errors
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html

@@ -20,7 +20,7 @@ from napari_bio_superposition.widgets.swatch import make_swatch
 
 _ROW_HEIGHT_PX = 22
 _SMALLEST_HEIGHT_PX = 110
-_COLUMN_WIDTH_PX = 54
+_COLUMN_WIDTH_PX = 58
 _NAME_WIDTH_PX = 126
 
 

@@ -98,7 +98,7 @@ class MaximizePage(FeaturesPage):
         if np.isfinite(made.percentile[0]):
             best += f", more than {made.percentile[0]:.0f} % of real patches"
         self.note.setText(
-            f"{best}. {len(made.images)} images were made. They show what the feature answers to, "
+            f"{best}. Images made: {len(made.images)}. They show what the feature answers to, "
             "not what occurs."
         )
         self.message.clear()

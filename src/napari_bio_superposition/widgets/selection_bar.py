@@ -41,8 +41,8 @@ class SelectionBar(QWidget):
         """Show the selection as it is."""
         selection = self._study.selection
         n = len(selection)
-        self.label.setText(f"{n:,} of {selection.n_rows:,} patches selected")
-        self.label.setToolTip("Click a patch on the image; Shift adds, Ctrl toggles")
+        self.label.setText(f"{n:,} of {selection.n_rows:,} selected")
+        self.label.setToolTip("Patches. Click one on the image; Shift adds, Ctrl toggles")
         self.undo_button.setEnabled(selection.can_undo)
         self.redo_button.setEnabled(selection.can_redo)
         self.clear_button.setEnabled(n > 0)
