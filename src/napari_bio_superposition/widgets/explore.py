@@ -143,8 +143,9 @@ class ExploreWidget(QWidget):
 
     def open_table(self, path: Path) -> None:
         """Show a table of any origin."""
-        self._table_folder = path.parent
-        self._start(lambda: self.controller.open(path), self._show_table)
+        self._start(
+            lambda: self.controller.open(path), lambda table: self._show_table(table, path.parent)
+        )
 
     def save_table(self, path: Path) -> None:
         """Write the table with its groups and layouts."""
@@ -213,7 +214,8 @@ class ExploreWidget(QWidget):
         self.tabs.setCurrentWidget(self.embedding)
         self.run_bar.show_done(" ".join(["Done.", *result.notices]))
 
-    def _show_table(self, table: Any) -> None:
+    def _show_table(self, table: Any, folder: Path) -> None:
+        self._table_folder = folder
         self.study.set_table(table)
         self.refresh()
         self.tabs.setCurrentWidget(self.embedding)
@@ -258,8 +260,7 @@ class ExploreWidget(QWidget):
             title = f"Folder with the image {image_id}"
             chosen = QFileDialog.getExistingDirectory(self, title)
             if not chosen:
-                text = f"The patch is in {image_id}, which is not open."
-                self.run_bar.message.show_plain(text)
+                self.run_bar.message.show_plain(f"{image_id} is not open.")
                 return
             self._image_folder = Path(chosen)
         self._wanted_row = row
