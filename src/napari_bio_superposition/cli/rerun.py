@@ -26,6 +26,12 @@ class RerunCommand:
     out: Path
     """Folder for the new run; the old one is kept as it is."""
 
+    device: str = ""
+    """Compute device: auto, cpu, cuda:0 (any number) or mps; that of the run where empty."""
+
+    seed: int | None = None
+    """Another seed than that of the run, to see what depends on it."""
+
     settings: Annotated[ResourceConfig, tyro.conf.arg(name="")]
     common: Common
 
@@ -36,7 +42,10 @@ def run_command(argv: Sequence[str]) -> int:
     from napari_bio_superposition.workflows.batch import compare_runs, rerun_batch
 
     with Reporter(as_json=command.common.json) as reporter:
-        summary = run(rerun_batch(command.folder, command.out, command.settings), reporter)
+        changes = {"device": command.device or None, "seed": command.seed}
+        chosen = {name: value for name, value in changes.items() if value is not None}
+        job = rerun_batch(command.folder, command.out, command.settings, changes=chosen)
+        summary = run(job, reporter)
         compared = compare_runs(command.folder, command.out)
         differing = compared["differing"]
         same = "the same bytes as before"

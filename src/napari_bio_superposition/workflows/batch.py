@@ -214,9 +214,24 @@ def with_resources(plan: BatchPlan, resources: ResourceConfig) -> BatchPlan:
 
 
 def rerun_batch(
-    folder: str | Path, out: str | Path, resources: ResourceConfig | None = None
+    folder: str | Path,
+    out: str | Path,
+    resources: ResourceConfig | None = None,
+    *,
+    changes: Mapping[str, Any] | None = None,
 ) -> Job[BatchSummary]:
     """Do the run of *folder* again from its plan: the same files, settings and models, into *out*.
+
+    Parameters
+    ----------
+    folder
+        Of the earlier run.
+    out
+        Of the new one.
+    resources
+        Where the work is done; as before where ``None``.
+    changes
+        Settings of the analysis that shall differ, such as the device or the seed.
 
     Raises
     ------
@@ -229,6 +244,8 @@ def rerun_batch(
         raise TableError("Choose another folder for the new run; the old one is kept as it is.")
     plan = dataclasses.replace(read_plan(folder), folder=Path(out))
     plan = with_resources(plan, resources or plan.config.resources)
+    analysis = dataclasses.replace(plan.config.analysis, **(changes or {}))
+    plan = dataclasses.replace(plan, config=dataclasses.replace(plan.config, analysis=analysis))
     write_plan(plan)
     yield from run_plan(plan)
     return (yield from collect_batch(plan))
