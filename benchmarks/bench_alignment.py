@@ -24,7 +24,7 @@ from napari_bio_superposition.alignment.gromov import (
     SolverLimits,
     centre_cost,
     epsilon_stages,
-    solve_entropic,
+    solve_in_two_steps,
     square_loss,
 )
 from napari_bio_superposition.alignment.polish import import_pot
@@ -58,18 +58,18 @@ def _embed(sheet: np.ndarray, n_features: int, rng: np.random.Generator) -> np.n
 def compare_with_pot(n: int) -> dict[str, Any]:
     """Solve one problem from the product plan by POT's default and by the annealed solver."""
     costs = [_geodesic_cost(view) for view in make_views(n)]
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # POT warns where its Sinkhorn does not converge
         theirs = import_pot().gromov.entropic_gromov_wasserstein(*costs, epsilon=_EPSILON)
-    pot_seconds = time.perf_counter() - start
-    start = time.perf_counter()
+    pot_seconds, pot_cpu = time.perf_counter() - start, time.process_time() - cpu_start
+    start, cpu_start = time.perf_counter(), time.process_time()
     single = tuple(centre_cost(cost) for cost in costs)
     product = torch.full((n, n), 1 / n**2)
     stages = epsilon_stages(5e-2, _EPSILON)
     limits = SolverLimits(plan_tolerance=1e-3)
-    ours = run(solve_entropic((single[0], single[1]), product, stages, limits)).plan
-    seconds = time.perf_counter() - start
+    ours = run(solve_in_two_steps((single[0], single[1]), product, stages, limits)).plan
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
     double = [centre_cost(cost, dtype=torch.float64) for cost in costs]
     losses = [
         float(square_loss(double[0], torch.as_tensor(plan, dtype=torch.float64), double[1]))
@@ -79,6 +79,7 @@ def compare_with_pot(n: int) -> dict[str, Any]:
         "what": f"entropic plan, n = {n}, epsilon {_EPSILON:g}",
         "seconds": seconds,
         "times as fast as POT's default": pot_seconds / seconds,
+        "the same in CPU time": pot_cpu / cpu,
         "loss": losses[1],
         "loss of POT": losses[0],
         "row error": float((ours.double().sum(dim=1) - 1 / n).abs().sum()),

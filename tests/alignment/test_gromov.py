@@ -13,7 +13,9 @@ from napari_bio_superposition.alignment.gromov import (
     factorize_cost,
     interaction,
     solve_entropic,
+    solve_in_two_steps,
     square_loss,
+    truncate_cost,
 )
 from napari_bio_superposition.alignment.polish import import_pot, polish_plan
 from napari_bio_superposition.core.progress import run
@@ -83,13 +85,38 @@ def run_rounding(plan, p, q):
     return round_to_marginals(*tensors).numpy()
 
 
-@pytest.mark.parametrize("epsilon", [5e-4, 2e-3, 1e-2, 1e-1])
-def test_single_precision_holds_at_every_epsilon(rng, epsilon: float) -> None:
+@pytest.mark.parametrize("annealed", [True, False])
+@pytest.mark.parametrize("epsilon", [5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 1e-1])
+def test_single_precision_holds_at_every_epsilon(rng, epsilon: float, annealed: bool) -> None:
     costs = [centre_cost(_cost(rng, size)) for size in (40, 50)]
-    stages = epsilon_stages(0.1, epsilon)
-    solution = run(solve_entropic((costs[0], costs[1]), _product(40, 50).float(), stages))
+    stages = epsilon_stages(0.1 if annealed else epsilon, epsilon)
+    limits = SolverLimits(outer=60)
+    solution = run(solve_entropic((costs[0], costs[1]), _product(40, 50).float(), stages, limits))
     assert torch.isfinite(solution.plan).all()
     assert float(solution.plan.sum()) == pytest.approx(1, abs=1e-5)
+    assert solution.potentials is not None
+    assert all(torch.isfinite(potential).all() for potential in solution.potentials)
+
+
+def test_two_steps_end_where_one_does(rng: np.random.Generator) -> None:
+    costs = [centre_cost(_cost(rng, size), dtype=torch.float64) for size in (100, 90)]
+    pair = (costs[0], costs[1])
+    stages, limits = epsilon_stages(5e-2, 1e-2), SolverLimits(plan_tolerance=1e-7)
+    found = [
+        run(solve(pair, _product(100, 90), stages, limits))
+        for solve in (solve_entropic, solve_in_two_steps)
+    ]
+    losses = [float(square_loss(pair[0], solution.plan, pair[1])) for solution in found]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-6)
+    assert all(solution.row_error < 1e-5 for solution in found)
+
+
+def test_leading_components_are_the_cost_where_there_are_no_others(rng) -> None:
+    points = rng.normal(size=(30, 2))
+    cost = centre_cost(np.square(points[:, None] - points[None, :]).sum(axis=-1))
+    short = truncate_cost(cost, 4)  # a squared distance in the plane has a centred core of rank 2
+    assert short.right is not None
+    torch.testing.assert_close(short.left @ short.right.mT, cost.left, rtol=1e-4, atol=1e-4)
 
 
 def test_factors_of_full_rank_are_the_full_cost(rng: np.random.Generator) -> None:

@@ -66,7 +66,7 @@ def test_warm_start_needs_fewer_iterations(rng: np.random.Generator) -> None:
     cost = torch.as_tensor(rng.random((20, 20)))
     masses = _uniform(20, 20, torch.float64)
     cold = balance(cost, masses, epsilon=0.02)
-    warm = balance(cost, masses, epsilon=0.02, potential=cold.potential)
+    warm = balance(cost, masses, epsilon=0.02, potentials=cold.potentials)
     assert warm.iterations < cold.iterations
 
 

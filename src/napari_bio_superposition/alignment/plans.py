@@ -19,6 +19,7 @@ from napari_bio_superposition.alignment.gromov import (
     factorize_cost,
     interaction,
     solve_entropic,
+    solve_in_two_steps,
     square_loss,
 )
 from napari_bio_superposition.alignment.sinkhorn import balance, round_to_marginals
@@ -103,7 +104,8 @@ def plan_all_cells(
     pair = (costs[0], costs[1])
     start = _expand(surveys, landmark_plan).to(pair[0].left)
     stages = epsilon_stages(max(_WARM, epsilon), epsilon)
-    solution = yield from solve_entropic(pair, start, stages, _LIMITS)
+    solve = solve_in_two_steps if solver == "exact" else solve_entropic
+    solution = yield from solve(pair, start, stages, _LIMITS)
     if solver == "exact":
         solution = _balance_in_double(pair, solution, epsilon)
     plan = _finish(solution)
@@ -121,8 +123,10 @@ def _balance_in_double(
     gradient = interaction(costs[0], solution.plan, costs[1]).cpu().double().mul_(-4)
     masses = costs[0].masses.cpu().double(), costs[1].masses.cpu().double().mT
     masses = masses[0] / masses[0].sum(), masses[1] / masses[1].sum()
-    start = None if solution.potential is None else solution.potential.cpu().double()
-    balanced = balance(gradient, masses, epsilon=epsilon, potential=start, tolerance=1e-9)
+    start = None
+    if solution.potentials is not None:
+        start = (solution.potentials[0].cpu().double(), solution.potentials[1].cpu().double())
+    balanced = balance(gradient, masses, epsilon=epsilon, potentials=start, tolerance=1e-9)
     return replace(solution, plan=balanced.plan, row_error=balanced.row_error)
 
 

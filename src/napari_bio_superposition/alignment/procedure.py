@@ -32,6 +32,8 @@ from napari_bio_superposition.core.progress import Job, Progress
 _N_SUBSAMPLES = 3
 _SUBSAMPLE = 0.75
 _SUBSAMPLE_STARTS = 9
+_PERFECT = 1e-5
+"""Loss, of distances up to 1, below which a fit is perfect and ratios of losses mean nothing."""
 
 Surveys = tuple[Survey, Survey]
 
@@ -171,7 +173,7 @@ def _rank(surveys: Surveys, choice: Choice, basins: Basins) -> Job[list[_Ranked]
             BasinReport(
                 loss=loss,
                 entropic_loss=basin.loss,
-                gap=(loss - lowest) / lowest if lowest > 0 else 0.0,
+                gap=(loss - lowest) / max(lowest, _PERFECT),
                 starts=basin.starts,
                 agreement=measure_agreement(basin.plan, best),
             ),
