@@ -67,8 +67,10 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for name, value in above.items():
         known = merged.get(name)
-        both = isinstance(value, dict) and isinstance(known, dict)
-        merged[name] = _merge(known, value) if both else value
+        if isinstance(value, dict) and isinstance(known, dict):
+            merged[name] = _merge(known, value)
+        else:
+            merged[name] = value
     return merged
 
 

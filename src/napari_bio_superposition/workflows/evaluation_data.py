@@ -251,7 +251,8 @@ def _read_outcome(
             f"The table {config.outcome.name} names none of the {len(obs)} patches, for instance "
             f"{obs.index[0]}. Give the table that `analyze` made of the same images."
         )
-    return found.to_numpy(float)
+    outcome: FloatArray = found.to_numpy(np.float32)
+    return outcome
 
 
 def _read_table(path: Path) -> pd.DataFrame:
