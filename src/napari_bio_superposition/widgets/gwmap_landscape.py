@@ -1,0 +1,202 @@
+"""The step Landscape of the GW-map dock: genes on the plane of two classes. It computes nothing."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from qtpy.QtCore import QPoint, Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+
+from napari_bio_superposition.core.errors import TableError
+from napari_bio_superposition.core.files import replaced_file
+from napari_bio_superposition.widgets.explore_card import PatchCard
+from napari_bio_superposition.widgets.form_fields import CalmComboBox
+from napari_bio_superposition.widgets.gwmap_state import GwMap
+from napari_bio_superposition.widgets.message import MessageLine
+from napari_bio_superposition.widgets.scatter_colour import colour_by_category
+from napari_bio_superposition.widgets.scatter_scene import Mask
+from napari_bio_superposition.widgets.scatter_view import ScatterView
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LEVEL: Final = "leiden_"
+_HINT: Final = (
+    "No landscape yet.\nRank genes of two classes (a control class and another one); each gene is "
+    "then a point: its z in one class against its z in the other."
+)
+_ALL, _TOP = "all genes", "top genes"
+_MAP_PX: Final = 300
+
+
+class LandscapePanel(QWidget):
+    """Plots genes by their z in two classes, coloured by cluster; a click paints a gene.
+
+    Parameters
+    ----------
+    state
+        Of the dock.
+    """
+
+    gene_clicked = Signal(str)
+    module_chosen = Signal(object)
+    """Names of the genes that the user drew around."""
+    export_clicked = Signal()
+
+    def __init__(self, state: GwMap, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._state = state
+        self._plane: pd.DataFrame | None = None
+        self.banner = MessageLine()
+        self.genes_box, self.level_box = CalmComboBox(), CalmComboBox()
+        self.genes_box.addItems([_ALL, _TOP])
+        self.level_box.setToolTip("Resolution of the clusters; they are no proof of regulation")
+        self.find_line = QLineEdit()
+        self.find_line.setPlaceholderText("Find a gene")
+        self.export_button = QPushButton("Export…")
+        self.view = ScatterView()
+        self.view.hint, self.view.show_ticks = _HINT, True
+        self.view.setMinimumHeight(_MAP_PX)
+        self.view.set_diameter(5)
+        self.card = PatchCard(self.view)
+        self.note = QLabel()
+        self.note.setWordWrap(True)
+        self._lay_out()
+        self._connect()
+        self.refresh()
+
+    def _lay_out(self) -> None:
+        top = QHBoxLayout()
+        for widget in (self.genes_box, self.level_box, self.find_line):
+            top.addWidget(widget, 1)
+        top.addWidget(self.export_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 4, 6, 0)
+        layout.addWidget(self.banner)
+        layout.addLayout(top)
+        layout.addWidget(self.view, 1)
+        layout.addWidget(self.note)
+
+    def _connect(self) -> None:
+        self.genes_box.currentIndexChanged.connect(lambda _: self._show_plane())
+        self.level_box.currentIndexChanged.connect(lambda _: self._show_colour())
+        self.find_line.returnPressed.connect(self._on_searched)
+        self.export_button.clicked.connect(self.export_clicked)
+        self.view.row_clicked.connect(self._on_clicked)
+        self.view.region_chosen.connect(self._on_region)
+        self.view.row_hovered.connect(self._on_hovered)
+        self._state.genes_changed.connect(self.refresh)
+
+    @property
+    def plane(self) -> "pd.DataFrame | None":
+        """The genes that are shown, with x, y and clusters."""
+        return self._plane
+
+    def refresh(self) -> None:
+        """Show the landscape of the dock's state."""
+        genes = self._state.genes
+        self.banner.clear()
+        if genes is not None and genes.banner:
+            self.banner.show_error(genes.banner)
+        self.export_button.setEnabled(genes is not None and genes.landscape is not None)
+        self._show_plane()
+
+    def _show_plane(self) -> None:
+        genes = self._state.genes
+        landscape = None if genes is None else genes.landscape
+        if genes is None or landscape is None:
+            self._plane = None
+            self.view.set_points(np.zeros((0, 2)))
+            self.note.hide()
+            return
+        plane = self._plane = landscape[1 if self.genes_box.currentText() == _TOP else 0]
+        first, second = genes.classes
+        self.view.axis_names = (f"z in {first}", f"z in {second}")
+        self.level_box.blockSignals(True)
+        self.level_box.clear()
+        for name in self.levels:
+            self.level_box.addItem(f"resolution {name.removeprefix(_LEVEL)}", name)
+        self.level_box.setCurrentIndex(self.level_box.count() - 1)
+        self.level_box.blockSignals(False)
+        self.view.set_points(plane[["x", "y"]].to_numpy(np.float32), equal_axes=False)
+        self.view.set_selected(None)
+        self.note.setText(
+            f"{len(plane):,} genes. Click: paint a gene. Lasso: its genes as a module. Clusters "
+            "gather genes of like predictability, which is no proof of common regulation."
+        )
+        self.note.show()
+        self._show_colour()
+
+    @property
+    def levels(self) -> list[str]:
+        """Columns with clusters, from coarse to fine."""
+        if self._plane is None:
+            return []
+        return [str(name) for name in self._plane if str(name).startswith(_LEVEL)]
+
+    def _show_colour(self) -> None:
+        level = self.level_box.currentData()
+        if self._plane is not None and level in self._plane:
+            self.view.set_colouring(colour_by_category("cluster", self._plane[level].astype(str)))
+
+    def choose(self, gene: str) -> None:
+        """Put a ring around a gene."""
+        if self._plane is not None and gene in self._plane.index:
+            row = int(np.flatnonzero(self._plane.index == gene)[0])
+            self.view.set_current(row)
+
+    def _on_searched(self) -> None:
+        text = self.find_line.text().strip()
+        if self._plane is not None and text in self._plane.index:
+            self.gene_clicked.emit(text)
+
+    def _on_clicked(self, row: int | None, _: str) -> None:
+        if row is not None and self._plane is not None:
+            self.view.set_selected(None)
+            self.gene_clicked.emit(str(self._plane.index[row]))
+
+    def _on_region(self, mask: Mask, _: str) -> None:
+        if self._plane is None or not mask.any():
+            return
+        self.view.set_selected(mask)
+        self.module_chosen.emit([str(name) for name in self._plane.index[mask]])
+
+    def _on_hovered(self, row: int | None, place: QPoint) -> None:
+        if row is None or self._plane is None or row >= len(self._plane):
+            self.card.hide()
+            return
+        gene = self._plane.iloc[row]
+        lines = [str(self._plane.index[row]), f"z {gene['x']:.2f}, {gene['y']:.2f}"]
+        self.card.show_patch(lines, None, place)
+
+    def shut_down(self) -> None:
+        """Stop listening."""
+        self._state.genes_changed.disconnect(self.refresh, missing_ok=True)
+
+
+def save_landscape(path: Path, panel: LandscapePanel) -> None:
+    """Save the plane as it is shown: CSV as numbers, PNG, SVG or PDF as a figure.
+
+    Raises
+    ------
+    TableError
+        Where there is none.
+    OutputError
+        Where the place cannot be written, or the name ends otherwise.
+    """
+    plane = panel.plane
+    if plane is None:
+        raise TableError("There is no landscape to save yet.")
+    if path.suffix.lower() == ".csv":
+        with replaced_file(path) as part:
+            plane.rename_axis("gene").to_csv(part)
+        return
+    from napari_bio_superposition.widgets.explore_export import draw_scatter, figure_for
+
+    view: Any = panel.view
+    with figure_for(path) as figure:
+        axes = figure.add_subplot()
+        draw_scatter(axes, plane[["x", "y"]].to_numpy(), view.scene.colouring, None, size=8.0)
+        axes.axhline(0, color="0.7", linewidth=0.8, zorder=0)
+        axes.axvline(0, color="0.7", linewidth=0.8, zorder=0)
+        axes.set(xlabel=view.axis_names[0], ylabel=view.axis_names[1])
