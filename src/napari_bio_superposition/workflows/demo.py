@@ -19,6 +19,7 @@ from napari_bio_superposition.workflows.analyze import assign_roles
 from napari_bio_superposition.workflows.analyze_files import analyze_files
 from napari_bio_superposition.workflows.batch_summary import BatchSummary
 from napari_bio_superposition.workflows.demo_config import DemoConfig
+from napari_bio_superposition.workflows.demo_genes import RnaComparison, compare_with_rna
 from napari_bio_superposition.workflows.demo_report import build_demo_report
 from napari_bio_superposition.workflows.demo_truth import TruthComparison, compare_with_truth
 from napari_bio_superposition.workflows.embed import embed_table
@@ -47,6 +48,8 @@ class DemoResult:
     """Pseudotime of all patches, and death along it for each genotype."""
     sources: SourceComparison
     """How well pseudotime follows the true progression, from SAE and from CNN features."""
+    rna: RnaComparison
+    """The coupling with simulated RNA and the genes predicted by it, beside the truth."""
 
     def as_plain(self) -> dict[str, Any]:
         """Return the key figures as JSON values."""
@@ -62,6 +65,7 @@ class DemoResult:
                 name: one.as_plain() for name, one in self.embedded.trajectories.items()
             },
             "pseudotime_against_truth": self.sources.as_plain(),
+            "rna": self.rna.as_plain(),
         }
 
     def as_lines(self) -> list[str]:
@@ -71,19 +75,21 @@ class DemoResult:
             f"{self.table.n_vars} features.",
             *self.truth.as_lines(),
             self.sources.verdict,
+            *self.rna.as_lines(),
             f"Open {self.folder / 'report.html'} in a browser.",
         ]
 
 
 def run_demo(config: DemoConfig | None = None, out: str | Path = "demo-output") -> Job[DemoResult]:
-    """Simulate a small study, analyse it, embed its patches, and report.
+    """Simulate a small study, analyse it, embed its patches, couple them with RNA, and report.
 
     Parameters
     ----------
     config
         Settings; the defaults where omitted.
     out
-        Folder for ``study/``, ``analysis/``, ``figures/``, ``patches.h5ad`` and ``report.html``.
+        Folder for ``study/``, ``analysis/``, ``rna/``, ``coupling/``, ``genes/``, ``figures/``,
+        ``patches.h5ad`` and ``report.html``.
         What is complete there is not done again.
     """
     config, out = config or DemoConfig(), Path(out)
@@ -111,16 +117,10 @@ def run_demo(config: DemoConfig | None = None, out: str | Path = "demo-output") 
     sources = yield from compare_sources(table, progression, settings)
     ranking = rank_class_features(table, Keys.GENOTYPE, "Control")
     examples = yield from _find_examples(study, table, ranking, config)
-    result = DemoResult(out, table, summary, ranking, examples, truth, embedded, sources)
+    rna = yield from compare_with_rna(out, table, truth.patches, config)
+    result = DemoResult(out, table, summary, ranking, examples, truth, embedded, sources, rna)
     yield Progress("Writing the report")
-    report = build_demo_report(
-        summary=summary,
-        ranking=ranking,
-        examples=examples,
-        truth=truth,
-        study=study,
-        trajectory=(embedded, sources),
-    )
+    report = build_demo_report(result, study)
     write_report(report, out)
     with replaced_file(out / "summary.json") as part:
         part.write_text(json.dumps(result.as_plain(), indent=2), encoding="utf-8")

@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from napari_bio_superposition.alignment.config import CouplingConfig
+from napari_bio_superposition.alignment.genes_config import GenePredictionConfig
 from napari_bio_superposition.core.config import Range
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.imaging.cell_death_config import CellDeathConfig
-from napari_bio_superposition.imaging.simulation_config import SimulationConfig
+from napari_bio_superposition.imaging.simulation_config import RnaConfig, SimulationConfig
 from napari_bio_superposition.manifold.embedding_config import EmbeddingConfig
 from napari_bio_superposition.manifold.trajectory_config import TrajectoryConfig, TrendConfig
 from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
@@ -24,7 +26,13 @@ class SimulateConfig(SimulationConfig):
 
 
 def _small_study() -> SimulationConfig:
-    return SimulationConfig(n_plates=2, wells_per_class=2, fields_per_well=1, side_px=640)
+    return SimulationConfig(
+        n_plates=2,
+        wells_per_class=2,
+        fields_per_well=1,
+        side_px=640,
+        rna=RnaConfig(n_cells=600, n_genes=800),
+    )
 
 
 def _death_in_sparse_fields() -> CellDeathConfig:
@@ -40,6 +48,18 @@ def _embedding_of_balanced_plates() -> EmbeddingConfig:
 def _rising_death() -> TrendConfig:
     """Return settings that look for a rise: in the simulation, death follows the progression."""
     return TrendConfig(alternative="increasing")
+
+
+def _quick_coupling() -> CouplingConfig:
+    """Return settings for some hundred cells in half a minute: fewer tries than the default."""
+    return CouplingConfig(
+        neighbours=(15, 30), n_landmarks=120, n_starts=12, n_resamples=4, n_nulls=6
+    )
+
+
+def _quick_genes() -> GenePredictionConfig:
+    """Return settings with the one control that needs no further coupling."""
+    return GenePredictionConfig(n_permutations=50, controls=("split_cells",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +80,12 @@ class DemoConfig(AnalyzeConfig):
 
     trend: TrendConfig = field(default_factory=_rising_death)
     """How death is followed along pseudotime."""
+
+    coupling: CouplingConfig = field(default_factory=_quick_coupling)
+    """How patches are coupled with the simulated RNA; on the device of the analysis."""
+
+    genes: GenePredictionConfig = field(default_factory=_quick_genes)
+    """How genes are predicted from the coupling."""
 
     n_shown_features: Annotated[int, Range(1, 12)] = 3
     """Overlays shown for each genotype in the report."""

@@ -1,6 +1,7 @@
 """The pages of the demo's report: what is shown, and what is said beside it."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,9 @@ from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.features.overlays import composite, fixed_scale
 from napari_bio_superposition.imaging.simulate import Study
 from napari_bio_superposition.workflows.batch_summary import BatchSummary
+from napari_bio_superposition.workflows.demo_genes_report import gene_sections
 from napari_bio_superposition.workflows.demo_trajectory import trajectory_sections
 from napari_bio_superposition.workflows.demo_truth import TruthComparison
-from napari_bio_superposition.workflows.embed_result import EmbedResult
 from napari_bio_superposition.workflows.feature_examples import FeatureExample
 from napari_bio_superposition.workflows.figures import (
     draw_agreement,
@@ -22,7 +23,9 @@ from napari_bio_superposition.workflows.figures import (
     draw_maps,
 )
 from napari_bio_superposition.workflows.report import Picture, Report, Section
-from napari_bio_superposition.workflows.trajectory_truth import SourceComparison
+
+if TYPE_CHECKING:
+    from napari_bio_superposition.workflows.demo import DemoResult
 
 _SYNTHETIC = (
     "Everything on this page is simulated: images, genotypes, death. The genotype names are those "
@@ -41,17 +44,10 @@ _EXAMPLES_CAPTION = (
 )
 
 
-def build_demo_report(
-    *,
-    summary: BatchSummary,
-    ranking: pd.DataFrame,
-    examples: Mapping[str, Sequence[FeatureExample]],
-    truth: TruthComparison,
-    study: Study,
-    trajectory: tuple[EmbedResult, SourceComparison],
-) -> Report:
+def build_demo_report(result: "DemoResult", study: Study) -> Report:
     """Put the demo's results on one page."""
-    table = trajectory[0].table
+    summary, truth, sources = result.summary, result.truth, result.sources
+    table = result.embedded.table
     n_kept = sum(image["patches"]["accepted"] for image in summary.images)
     n_all = sum(image["patches"]["total"] for image in summary.images)
     return Report(
@@ -66,17 +62,19 @@ def build_demo_report(
             (f"{truth.nuclei_average_precision:.2f}", "nuclei AP at IoU 0.5"),
             (f"{truth.death_spearman:.2f}", "death, Spearman with truth"),
             (
-                f"{trajectory[1].table['spearman'].iloc[0]:.2f}",
+                f"{sources.table['spearman'].iloc[0]:.2f}",
                 "pseudotime, Spearman with true progression",
             ),
+            (result.rna.coupled.coupling.verdict, "coupling with RNA"),
         ],
         notices=[_SYNTHETIC, *_failures(summary)],
         sections=[
             _fields_section(study),
             _death_section(table, truth),
             _map_section(table, truth),
-            *trajectory_sections(*trajectory, truth),
-            *_feature_sections(table, ranking, examples),
+            *trajectory_sections(result.embedded, sources, truth),
+            *gene_sections(result.rna),
+            *_feature_sections(table, result.ranking, result.examples),
         ],
         details={
             "Settings, versions, hashes": str(table.uns[Keys.PROVENANCE]),

@@ -14,6 +14,7 @@ from stardist.matching import matching_dataset
 
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.imaging.simulate import Study
+from napari_bio_superposition.imaging.simulation.states import FACTORS
 from napari_bio_superposition.workflows.collect import IMAGES
 from napari_bio_superposition.workflows.result_folder import folder_name, read_result
 
@@ -31,7 +32,8 @@ class TruthComparison:
     death_spearman: float
     """Rank correlation of dead area over patches."""
     patches: pd.DataFrame
-    """Index the patch id: true ``progression`` and ``dead_area_rate``, and the measured rate."""
+    """Index the patch id: true ``progression``, ``dead_area_rate`` and mean factors of the cells,
+    and the measured rate."""
 
     def as_plain(self) -> dict[str, Any]:
         """Return the figures as JSON values."""
@@ -70,7 +72,8 @@ def compare_with_truth(study: Study, table: AnnData, analysis: Path) -> TruthCom
         rows = table.obs[table.obs[Keys.IMAGE].astype(str) == field.image.id]
         origins = rows[[Keys.Y, Keys.X]].to_numpy(np.int64)
         truth = field.patch_truth(origins, _side_of(table)).set_index(rows.index)
-        parts.append(truth[["progression", "dead_area_rate"]].assign(measured=rows[Keys.DEATH]))
+        kept = truth[["progression", "dead_area_rate", *FACTORS]]
+        parts.append(kept.assign(measured=rows[Keys.DEATH]))
     patches = pd.concat(parts)
     matched = matching_dataset(true, found, thresh=_IOU, show_progress=False)
     known = patches.dropna(subset=["dead_area_rate", "measured"])
