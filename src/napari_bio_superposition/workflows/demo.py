@@ -1,7 +1,7 @@
 """The demo: a small simulated study through the main job, and a report beside its known truth."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.features.ranking import rank_class_features
 from napari_bio_superposition.features.table import read_table, write_table
 from napari_bio_superposition.imaging.simulate import Study, simulate_study, write_study
+from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
 from napari_bio_superposition.workflows.analyze import assign_roles
 from napari_bio_superposition.workflows.analyze_files import analyze_files
 from napari_bio_superposition.workflows.batch_summary import BatchSummary
@@ -97,7 +98,7 @@ def run_demo(config: DemoConfig | None = None, out: str | Path = "demo-output") 
     yield from write_study(study, out / "study")
     summary = yield from analyze_files(
         [out / "study" / "images"],
-        config,
+        _settings_of_analysis(config),
         out / "analysis",
         metadata=out / "study" / "table.csv",
     )
@@ -125,6 +126,11 @@ def run_demo(config: DemoConfig | None = None, out: str | Path = "demo-output") 
     with replaced_file(out / "summary.json") as part:
         part.write_text(json.dumps(result.as_plain(), indent=2), encoding="utf-8")
     return result
+
+
+def _settings_of_analysis(config: DemoConfig) -> AnalyzeConfig:
+    """Return what `analyze` knows: with more, its results could not be opened by it again."""
+    return AnalyzeConfig(**{f.name: getattr(config, f.name) for f in fields(AnalyzeConfig)})
 
 
 def _find_examples(

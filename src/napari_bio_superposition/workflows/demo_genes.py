@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import sparse
 
 from napari_bio_superposition.alignment.scores import fraction_closer
+from napari_bio_superposition.alignment.verdict import CELL_LEVEL, CLASS_LEVEL
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.imaging.simulation.states import FACTORS
@@ -34,6 +35,8 @@ Numbers = npt.NDArray[np.float64]
 STATES = (*FACTORS, "progression")
 _DRAWS = (200, 200)
 """Bootstraps and shuffles of wells behind each correlation."""
+_CLOSER, _CLOSER_WITHIN = 0.4, 0.35
+"""Shares above which a map is nearer to chance (0.5) than to use, as in the verdict on pairs."""
 _MIN_GENES_PER_CELL = 100
 """The simulation has a tenth of the genes that the default of 250 is meant for."""
 
@@ -66,12 +69,36 @@ class RnaComparison:
     states: pd.DataFrame
     recovered: pd.DataFrame
 
+    @property
+    def reading(self) -> str:
+        """What the truth says of the verdict, which only a simulation can tell."""
+        labels, verdict = self.coupled.labels, self.coupled.coupling.verdict
+        classes_fit = labels is not None and labels.to_images.p_value < FOUND
+        classes_fit = classes_fit and self.closer < _CLOSER
+        cells_fit = classes_fit and self.closer_within < _CLOSER_WITHIN
+        claimed = {CLASS_LEVEL: 1, CELL_LEVEL: 2}.get(verdict, 0)
+        true = 2 if cells_fit else int(classes_fit)
+        found = (
+            "neither genotypes nor single cells correspond",
+            "genotypes correspond, single cells of a genotype do not",
+            "single cells correspond within genotypes, too",
+        )[true]
+        if claimed == true:
+            return f"The truth bears the verdict out: {found}."
+        if claimed < true:
+            return (
+                f"The verdict claims less than is true: {found}. Only a simulation can know; the "
+                "losses of so few patches do not show it, and a user has to go by the verdict."
+            )
+        return f"The verdict claims more than is true: {found}."
+
     def as_plain(self) -> dict[str, Any]:
         """Return the key figures as JSON values."""
         labels = self.coupled.labels
         return {
             "verdict": self.coupled.coupling.verdict,
             "explanation": list(self.coupled.coupling.explanation),
+            "reading": self.reading,
             "closer_than_nearest_true_state": self.closer,
             "closer_within_genotype": self.closer_within,
             "label_transfer": None if labels is None else dataclasses.asdict(labels.to_images),
@@ -95,6 +122,7 @@ class RnaComparison:
             f"cell nearest to it in truth (50% is chance); {self.closer_within:.0%} of those of "
             "its genotype."
         )
+        lines.append(self.reading)
         scores = ", ".join(
             f"{row.Index} {row.auroc_split_cells:.2f}" for row in self.recovered.itertuples()
         )

@@ -30,7 +30,12 @@ def _coupling_section(result: RnaComparison) -> Section:
         "Genotype": table.obs[Keys.GENOTYPE].astype(str),
         "True progression": table.obs["progression"],
     }
-    names = {"null_low": "null low", "null_high": "null high", "n_patches": "patches"}
+    names = {
+        "spearman": "Spearman",
+        "null_low": "null low",
+        "null_high": "null high",
+        "n_patches": "patches",
+    }
     return Section(
         f"Coupling with RNA: {coupling.verdict}",
         paragraphs=[
@@ -45,11 +50,11 @@ def _coupling_section(result: RnaComparison) -> Section:
             Picture(
                 "coupling_nulls",
                 draw_nulls(result),
-                "Loss of the data (bars) and of rebuilt geometries (points) on equally many cells: "
-                "an alignment shows as bars below the points.",
+                "Loss of the data (lines) and of rebuilt geometries (points) on equally many "
+                "cells: an alignment shows as lines left of the points.",
             ),
         ],
-        table=result.states.rename(columns=names | {"n_wells": "wells"}),
+        table=result.states.rename(columns=names | {"n_patches": "patches", "n_wells": "wells"}),
     )
 
 
