@@ -269,10 +269,11 @@ class GwMapWidget(QWidget):
         self.paint_bar.show_scale(self.painting.shown.get(self.paint_bar.slot))
         for panel in (self.genes, self.landscape):
             panel.choose(painted.name)
-        if painted.banner:
-            self.run_bar.message.show_error(painted.banner)
+        done = f"{painted.name} painted on {', '.join(images)}."
+        if painted.banner:  # said above the table and in the canvas; nothing to be glad about
+            self.run_bar.message.show_plain(done)
         else:
-            self.run_bar.show_done(f"{painted.name} painted on {', '.join(images)}.")
+            self.run_bar.show_done(done)
 
     def _clear_painting(self) -> None:
         self.painting.clear()

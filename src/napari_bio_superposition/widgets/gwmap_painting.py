@@ -4,6 +4,7 @@ A layer that the user deletes is made anew; one that he renamed keeps his name.
 """
 
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Final, Literal
 from weakref import ref
 
@@ -27,6 +28,9 @@ SLOTS: Final = ("A", "B", "C")
 COLORMAPS: Final = dict(zip(SLOTS, ("viridis", "magma", "cividis"), strict=True))
 _OPACITY: Final = 0.75
 _BANNER_SIZE: Final = 11.0
+_BANNER_WIDTH: Final = 70
+"""Letters in a line."""
+_BANNER_COLOUR: Final = "#ff7a6b"
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class PaintedLayers:
         self._study = study
         self._layers: dict[tuple[str, str, str], tuple[ref[Layer], str]] = {}
         self.shown: dict[str, Shown] = {}
-        self._is_ours = False
+        self._is_ours = self._has_banner = False
         viewer.layers.events.removed.connect(self._on_removed)
 
     def close(self) -> None:
@@ -217,12 +221,13 @@ class PaintedLayers:
         """Write the warning into the canvas, so that every screenshot carries it."""
         overlay = self._viewer.canvas.overlays.text
         if text:
-            overlay.text, overlay.font_size = _wrap(text), _BANNER_SIZE
-            overlay.position = "top_center"
-            overlay.color = "#ff7a6b"
-        elif overlay.color is not None and overlay.visible:
+            overlay.text, overlay.font_size = fill(text, _BANNER_WIDTH), _BANNER_SIZE
+            overlay.position, overlay.color = "top_center", _BANNER_COLOUR
+        elif self._has_banner:
             overlay.text = ""
-        overlay.visible = bool(text)
+        if text or self._has_banner:  # else a text there is the user's own
+            overlay.visible = bool(text)
+        self._has_banner = bool(text)
 
 
 _VEIL = Colormap([(0.5, 0.5, 0.5, 0.0), (0.5, 0.5, 0.5, 1.0)], name="uncertainty")
@@ -265,9 +270,3 @@ def place_grid(geometry: Geometry, grid: "PaintedGrid", side_px: int) -> Geometr
         rotate=geometry.rotate,
         affine=geometry.affine,
     )
-
-
-def _wrap(text: str, width: int = 70) -> str:
-    from textwrap import fill
-
-    return fill(text, width)
