@@ -14,6 +14,7 @@ from napari_bio_superposition.core.types import FloatArray
 from napari_bio_superposition.models.feature_model import FeatureModel
 from napari_bio_superposition.models.memory import choose_batch_size, is_out_of_memory
 from napari_bio_superposition.models.sae import JumpReLU
+from napari_bio_superposition.models.sparse_codes import CodeCollector, SparseCodes
 
 _SMALLEST_CHUNK_CPU = 512
 _ACTIVATIONS_PER_CHUNK_CPU = 1 << 20
@@ -36,11 +37,14 @@ class TokenCache:
         Length of each centred token, ``(n, token)`` float32.
     map_shape
         Height and width of a map; their product is the number of tokens.
+    codes
+        The activations themselves where there is room for them: maps follow without a product.
     """
 
     unit: npt.NDArray[np.float16]
     norms: FloatArray
     map_shape: tuple[int, int]
+    codes: SparseCodes | None = None
 
     def __len__(self) -> int:
         return len(self.unit)
@@ -141,7 +145,8 @@ def latent_maps(model: FeatureModel, tokens: TokenCache, latents: Sequence[int])
     -------
     FloatArray
         ``(len(latents), n, height, width)`` float32; their mean over a patch is its entry in
-        `EncodedPatches.activations`, up to the float16 of the cache.
+        `EncodedPatches.activations`, up to the float16 of the cache. Read from
+        ``tokens.codes`` where these are kept, computed from the tokens otherwise.
 
     Raises
     ------
@@ -159,18 +164,28 @@ def latent_maps(model: FeatureModel, tokens: TokenCache, latents: Sequence[int])
             f"These tokens have {tokens.unit.shape[-1]} channels, model {model.card.name!r} has "
             f"{width}. Encode the image again with this model."
         )
+    maps = np.empty((len(latents), *tokens.norms.shape), np.float32)
+    if tokens.codes is not None:
+        for latent, one in zip(latents, maps, strict=True):
+            tokens.codes.fill_map(latent, one)
+    else:
+        _compute_maps(model, tokens, latents, maps)
+    if model.card.norm_restored:
+        maps *= tokens.norms
+    return maps.reshape(len(latents), len(tokens), *tokens.map_shape)
+
+
+def _compute_maps(
+    model: FeatureModel, tokens: TokenCache, latents: Sequence[int], maps: FloatArray
+) -> None:
+    """Multiply the tokens with the columns of some latents, into *maps* ``(latent, n, token)``."""
     jump = model.sae.jump(torch.as_tensor(latents, dtype=torch.int64, device=model.device))
-    maps = np.empty((len(latents), len(tokens), *tokens.map_shape), np.float32)
-    n_together = max(1, _TOKEN_VALUES_PER_MAP_CHUNK // (tokens.norms.shape[1] * width))
+    n_together = max(1, _TOKEN_VALUES_PER_MAP_CHUNK // (tokens.norms.shape[1] * model.card.width))
     for start in range(0, len(tokens), n_together):
         some = slice(start, start + n_together)
         half = torch.from_numpy(tokens.unit[some])  # torch widens it 15 times faster than numpy
         activations = jump.activate(half.to(model.device).float())
-        if model.card.norm_restored:
-            activations *= torch.from_numpy(tokens.norms[some]).to(model.device)[..., None]
-        by_latent = activations.permute(2, 0, 1).cpu().numpy()
-        maps[:, some] = by_latent.reshape(len(latents), -1, *tokens.map_shape)
-    return maps
+        maps[:, some] = activations.permute(2, 0, 1).cpu().numpy()
 
 
 class _Results:
@@ -188,12 +203,14 @@ class _Results:
         if keep_tokens:
             self.unit = np.empty((n, n_tokens, card.width), np.float16)
             self.norms = np.empty((n, n_tokens), np.float32)
+            token_bytes = self.unit.nbytes
+            self.codes = CodeCollector(n, n_tokens, card.n_latents, token_bytes=token_bytes)
 
     def collect(self) -> EncodedPatches:
         """Return the arrays as the result."""
         tokens = None
         if self.unit is not None:
-            tokens = TokenCache(self.unit, self.norms, self.map_shape)
+            tokens = TokenCache(self.unit, self.norms, self.map_shape, self.codes.collect())
         return EncodedPatches(self.activations, self.maxima, self.firing, self.cnn, tokens)
 
 
@@ -219,13 +236,24 @@ def _encode_batch(model: FeatureModel, pixels: FloatArray, results: _Results, st
         results.unit[start:stop] = tokens.unit.half().cpu().numpy()
         results.norms[start:stop] = tokens.norms.cpu().numpy()
     scale = tokens.norms if model.card.norm_restored else torch.ones_like(tokens.norms)
-    jump = model.sae.jump()
+    jump, codes = model.sae.jump(), None if results.unit is None else results.codes
+    if codes is not None:
+        codes.forget_part()
     for row, (unit, norms) in enumerate(zip(tokens.unit, scale, strict=True), start=start):
-        pooled = _pool(jump, unit, norms).cpu().numpy()
+        pooled = _pool(jump, unit, norms, codes=codes).cpu().numpy()
         results.activations[row], results.maxima[row], results.firing[row] = pooled
+        if codes is not None:
+            codes.end_patch(row)
 
 
-def _pool(jump: JumpReLU, unit: Tensor, scale: Tensor, *, chunk: int | None = None) -> Tensor:
+def _pool(
+    jump: JumpReLU,
+    unit: Tensor,
+    scale: Tensor,
+    *,
+    chunk: int | None = None,
+    codes: CodeCollector | None = None,
+) -> Tensor:
     """Return mean and maximum of the scaled activations, and firing share: ``(3, latents)``.
 
     ``unit`` is ``(token, width)``, ``scale`` ``(token,)``. Everything of the size
@@ -237,6 +265,8 @@ def _pool(jump: JumpReLU, unit: Tensor, scale: Tensor, *, chunk: int | None = No
     for part, norms in zip(torch.split(unit, chunk), torch.split(scale, chunk), strict=True):
         out, active = buffers[:, : len(part)]
         jump.activate_into(part, out, active)
+        if codes is not None:
+            codes.add_tokens(out)
         count += active.sum(0)
         total += norms @ out
         torch.maximum(largest, out.mul_(norms[:, None]).amax(0), out=largest)
