@@ -177,3 +177,14 @@ def test_rebuilt_geometries_keep_what_they_promise(rng: np.random.Generator) -> 
 def test_a_coupling_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         make_coupling().loss = 1.0
+
+
+def test_the_excess_is_the_loss_across_over_that_within() -> None:
+    halves = {"across": (0.02, 0.03, 0.9), "images": (0.01,), "rna": (0.02, 0.02)}
+    assert make_coupling().excess is None
+    coupling = make_coupling(half_losses=halves)
+    assert coupling.excess == pytest.approx(2.0)
+    judged = judge_coupling(coupling)
+    assert judged.verdict == "no alignment"
+    assert "2.0 times" in judged.explanation[0]
+    assert judge_coupling(coupling, 0.1, 0.1).verdict == "cell-level"

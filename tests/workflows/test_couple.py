@@ -158,3 +158,53 @@ def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
         run(couple_files(tmp_path / "text.h5ad", tmp_path / "text.h5ad"))
     with pytest.raises(TableError, match="There is no file"):
         run(couple_files(tmp_path / "absent.h5ad", tmp_path / "text.h5ad"))
+
+
+def test_classes_restrict_the_plan_where_asked() -> None:
+    image, rna = make_pair()
+    same = image.obs["stage"].to_numpy()[:, None] == rna.obs["stage"].to_numpy()[None, :]
+    intra = run(
+        couple_tables(image, rna, CoupleConfig(**FEW, label="stage", classes="intra-class"))
+    )
+    assert intra.coupling.plan[~same].sum() < 1e-6
+    assert intra.as_plain()["used"]["labels"].startswith("to couple cells of one class")
+    assert intra.coupling.row_error < 1e-6
+    each = run(couple_tables(image, rna, CoupleConfig(**FEW, label="stage", classes="per-class")))
+    plan = each.coupling.plan.toarray()
+    assert plan[~same].sum() == 0
+    assert plan.sum() == pytest.approx(1, abs=1e-6)
+    assert "Class early:" in each.coupling.explanation[0]
+
+
+def test_shared_features_decide_between_mirror_images() -> None:
+    line = np.linspace(-1, 1, 50)
+    cells = np.c_[line, np.zeros(50)]
+    image, rna = anndata.AnnData(cells), anndata.AnnData(cells[::-1].copy())
+    image.obsm["known"], rna.obsm["known"] = line[:, None], line[::-1, None].copy()
+    fused = run(couple_tables(image, rna, CoupleConfig(**FEW, shared="known")))
+    assert np.corrcoef(fused.coupling.pull(rna.obsm["known"])[:, 0], line)[0, 1] > 0.95
+    assert fused.as_plain()["used"]["shared"] == "known"
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [("intra-class", "empty in one of the tables: third"), ("per-class", "empty in one")],
+)
+def test_classes_that_one_table_lacks_are_refused(classes: str, message: str) -> None:
+    image, rna = make_pair()
+    rna.obs["stage"] = ["third", "third", *rna.obs["stage"][2:]]
+    with pytest.raises(TableError, match=message):
+        run(couple_tables(image, rna, CoupleConfig(**FEW, label="stage", classes=classes)))
+
+
+def test_small_classes_and_unlike_shared_features_are_refused() -> None:
+    image, rna = make_pair()
+    for table in (image, rna):
+        table.obs["stage"] = ["few"] * 5 + ["many"] * 55
+    with pytest.raises(TableError, match=r"Class few: .* 5 rows"):
+        run(couple_tables(image, rna, CoupleConfig(**FEW, label="stage", classes="per-class")))
+    image.obsm["known"], rna.obsm["known"] = image.X[:, :2], rna.X
+    with pytest.raises(TableError, match="2 columns in the images and 3 in the RNA"):
+        run(couple_tables(image, rna, CoupleConfig(**FEW, shared="known")))
+    with pytest.raises(ConfigError, match="no column holds them"):
+        CoupleConfig(classes="intra-class")

@@ -63,7 +63,7 @@ Basins = tuple[Basin, ...]
 """Alternative alignments at one pair of costs and one epsilon, lowest loss first."""
 
 
-def search_basins(
+def search_basins(  # noqa: PLR0913 (a problem, how hard to search, how to report)
     costs: tuple[CentredCost, CentredCost],
     epsilons: Sequence[float],
     n_starts: int,
@@ -71,6 +71,7 @@ def search_basins(
     keep: int = 6,
     rng: np.random.Generator,
     report: Progress = _SEARCHING,
+    extra_cost: Tensor | None = None,
 ) -> Job[Mapping[float, Basins]]:
     """Find the alternative alignments of two geometries at each epsilon.
 
@@ -88,6 +89,8 @@ def search_basins(
         Draws the starts.
     report
         What is yielded at every iteration, so that the bar of a longer job stands still meanwhile.
+    extra_cost
+        A linear cost of pairs, ``(n, m)``; part of the losses that are reported.
 
     Returns
     -------
@@ -95,20 +98,22 @@ def search_basins(
         Epsilon to basins, lowest loss first.
     """
     product = costs[0].masses @ costs[1].masses.mT
-    cold = yield from _reported(solve_entropic(costs, product, list(_COLD), _QUICK), report)
+    cold = yield from _reported(
+        solve_entropic(costs, product, list(_COLD), _QUICK, extra_cost=extra_cost), report
+    )
     starts = torch.cat([cold.plan[None], draw_starts(costs, n_starts - 1, rng=rng)])
     sorting = [max(_SORTING, *epsilons)]
-    job = solve_entropic(costs, starts, sorting, _QUICK)
+    job = solve_entropic(costs, starts, sorting, _QUICK, extra_cost=extra_cost)
     plans = (yield from _reported(job, report)).plan
     weights = [1] * len(plans)
     found = {}
     for epsilon in sorted(epsilons, reverse=True):
-        plans, weights = _merge(costs, plans, weights)
+        plans, weights = _merge(costs, plans, weights, extra_cost)
         plans, weights = plans[:keep], weights[:keep]
-        job = solve_entropic(costs, plans, [epsilon], _CAREFUL)
+        job = solve_entropic(costs, plans, [epsilon], _CAREFUL, extra_cost=extra_cost)
         plans = (yield from _reported(job, report)).plan
-        plans, weights = _merge(costs, plans, weights)
-        losses = square_loss(costs[0], plans, costs[1]).tolist()
+        plans, weights = _merge(costs, plans, weights, extra_cost)
+        losses = _loss(costs, plans, extra_cost).tolist()
         found[epsilon] = tuple(
             Basin(plan.cpu().numpy(), loss, weight)
             for plan, loss, weight in zip(plans, losses, weights, strict=True)
@@ -129,11 +134,21 @@ def _reported(job: Job[Solution], report: Progress) -> Job[Solution]:
         job.close()
 
 
+def _loss(
+    costs: tuple[CentredCost, CentredCost], plans: Tensor, extra_cost: Tensor | None
+) -> Tensor:
+    loss = square_loss(costs[0], plans, costs[1])
+    return loss if extra_cost is None else loss + (plans * extra_cost).sum(dim=(-2, -1))
+
+
 def _merge(
-    costs: tuple[CentredCost, CentredCost], plans: Tensor, weights: list[int]
+    costs: tuple[CentredCost, CentredCost],
+    plans: Tensor,
+    weights: list[int],
+    extra_cost: Tensor | None,
 ) -> tuple[Tensor, list[int]]:
     """Keep the plan of lowest loss of each basin, in order of loss; add up the starts."""
-    order = square_loss(costs[0], plans, costs[1]).argsort().tolist()
+    order = _loss(costs, plans, extra_cost).argsort().tolist()
     kept: list[int] = []
     counts: list[int] = []
     for index in order:

@@ -221,7 +221,7 @@ class SolverLimits:
         return max(self.row_tolerance, min(1e-3, 0.03 * change))
 
 
-def solve_entropic(  # noqa: PLR0913 (a problem, a start and its warm start)
+def solve_entropic(
     costs: Costs,
     start: Tensor,
     stages: list[float],

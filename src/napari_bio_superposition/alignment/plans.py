@@ -22,8 +22,10 @@ from napari_bio_superposition.alignment.gromov import (
     solve_in_two_steps,
     square_loss,
 )
+from napari_bio_superposition.alignment.known import Known
 from napari_bio_superposition.alignment.sinkhorn import balance, round_to_marginals
 from napari_bio_superposition.alignment.survey import Survey, average_distances, measure_paths
+from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.progress import Job, Progress
 
 Solver = Literal["auto", "exact", "low_rank", "landmarks"]
@@ -76,6 +78,7 @@ def plan_all_cells(
     epsilon: float,
     landmark_plan: npt.NDArray[Any],
     config: CouplingConfig,
+    known: Known | None = None,
 ) -> Job[FullPlan]:
     """Extend the plan of the landmarks to all cells.
 
@@ -92,8 +95,20 @@ def plan_all_cells(
         refined without entropy, which is sparse.
     config
         Solver, rank and device.
+    known
+        What is known of pairs of cells.
+
+    Raises
+    ------
+    TableError
+        Where something is known of pairs, which the solver ``landmarks`` cannot take up.
     """
     solver = choose_solver(config, max(map(len, surveys)))
+    if solver == "landmarks" and known is not None:
+        raise TableError(
+            "The solver landmarks cannot use classes or shared features of single cells. Choose "
+            "another one (--solver low_rank), or fewer cells."
+        )
     if solver == "landmarks":
         yield Progress("Filling the blocks of the plan")
         return _plan_blocks(surveys, ks, landmark_plan)
@@ -105,22 +120,30 @@ def plan_all_cells(
     start = _expand(surveys, landmark_plan).to(pair[0].left)
     stages = epsilon_stages(max(_WARM, epsilon), epsilon)
     solve = solve_in_two_steps if solver == "exact" else solve_entropic
-    solution = yield from solve(pair, start, stages, _LIMITS)
+    extra = None
+    if known is not None:
+        extra = known.tensor(*(np.arange(len(survey)) for survey in surveys), start)
+    solution = yield from solve(pair, start, stages, _LIMITS, extra_cost=extra)
     if solver == "exact":
-        solution = _balance_in_double(pair, solution, epsilon)
+        solution = _balance_in_double(pair, solution, epsilon, extra)
     plan = _finish(solution)
     loss = float(square_loss(pair[0], plan.to(pair[0].left), pair[1]))
     return FullPlan(plan.numpy(), loss, solver, solution.row_error, solution.converged)
 
 
 def _balance_in_double(
-    costs: tuple[CentredCost, CentredCost], solution: Solution, epsilon: float
+    costs: tuple[CentredCost, CentredCost],
+    solution: Solution,
+    epsilon: float,
+    extra_cost: Tensor | None,
 ) -> Solution:
     """Balance once more in float64, so that also weak couplings keep their order.
 
     In single precision what is coupled by less than 1e-38 is zero, and equal.
     """
     gradient = interaction(costs[0], solution.plan, costs[1]).cpu().double().mul_(-4)
+    if extra_cost is not None:
+        gradient += extra_cost.cpu()
     masses = costs[0].masses.cpu().double(), costs[1].masses.cpu().double().mT
     masses = masses[0] / masses[0].sum(), masses[1] / masses[1].sum()
     start = None

@@ -16,6 +16,7 @@ def polish_plan(
     costs: tuple[npt.NDArray[Any], npt.NDArray[Any]],
     masses: tuple[npt.NDArray[Any], npt.NDArray[Any]],
     plan: FloatArray,
+    extra_cost: FloatArray | None = None,
 ) -> tuple[npt.NDArray[np.float64], float]:
     """Descend from *plan* without entropy (POT's conditional gradient, float64).
 
@@ -27,6 +28,8 @@ def polish_plan(
         ``(n,)`` and ``(m,)``, of sum 1.
     plan
         Start, ``(n, m)``; its marginals are made exact first, which POT asserts.
+    extra_cost
+        A linear cost of pairs, ``(n, m)``, added to the loss.
 
     Returns
     -------
@@ -42,7 +45,20 @@ def polish_plan(
         torch.as_tensor(p)[:, None],
         torch.as_tensor(q)[None, :],
     ).numpy()
-    polished, log = import_pot().gromov.gromov_wasserstein(
+    gromov = import_pot().gromov
+    if extra_cost is not None:
+        linear = np.asarray(extra_cost, dtype=np.float64)
+        # POT weighs both parts by one half.
+        polished, log = gromov.fused_gromov_wasserstein(
+            *(linear, first, second, p, q, "square_loss"),
+            alpha=0.5,
+            G0=start,
+            symmetric=True,
+            log=True,
+            max_iter=200,
+        )
+        return np.asarray(polished), 2 * float(log["fgw_dist"])
+    polished, log = gromov.gromov_wasserstein(
         first, second, p, q, "square_loss", G0=start, symmetric=True, log=True, max_iter=200
     )
     return np.asarray(polished), float(log["gw_dist"])

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from napari_bio_superposition.alignment.agreement import measure_agreement
 from napari_bio_superposition.alignment.basins import Basins, search_basins
@@ -17,6 +19,8 @@ from napari_bio_superposition.alignment.checks import check_features, usable_nei
 from napari_bio_superposition.alignment.config import CouplingConfig
 from napari_bio_superposition.alignment.coupling import BasinReport, Coupling
 from napari_bio_superposition.alignment.gromov import CentredCost, centre_cost
+from napari_bio_superposition.alignment.halves import compare_halves
+from napari_bio_superposition.alignment.known import Known
 from napari_bio_superposition.alignment.nulls import NullComparison, compare_with_nulls
 from napari_bio_superposition.alignment.plans import (
     FullPlan,
@@ -28,6 +32,7 @@ from napari_bio_superposition.alignment.selection import Choice, choose_settings
 from napari_bio_superposition.alignment.survey import Survey, survey_modality
 from napari_bio_superposition.alignment.verdict import judge_coupling
 from napari_bio_superposition.core.progress import Job, Progress
+from napari_bio_superposition.core.types import FloatArray
 
 _N_SUBSAMPLES = 3
 _SUBSAMPLE = 0.75
@@ -44,6 +49,7 @@ def couple(
     config: CouplingConfig | None = None,
     *,
     rng: np.random.Generator,
+    known: Known | None = None,
 ) -> Job[Coupling]:
     """Couple two modalities by the shapes of their clouds of cells.
 
@@ -61,6 +67,9 @@ def couple(
         Settings; the defaults where omitted.
     rng
         Source of all randomness.
+    known
+        What is known of pairs of cells: shared features (the fused mode), classes (the intra-class
+        mode). Nulls compare shapes alone.
 
     Returns
     -------
@@ -82,23 +91,29 @@ def couple(
     second = yield from survey_modality(rna, config, name="RNA", rng=rng)
     surveys = (first, second)
     clock.lap("survey")
-    found = yield from _search_settings(surveys, config, rng)
+    extra = None if known is None else known.cost(first.landmarks, second.landmarks)
+    found = yield from _search_settings(surveys, config, rng, extra)
     choice = choose_settings(found)
     clock.lap("search")
-    basins = yield from _search_chosen(surveys, choice, config, rng)
-    ranked = yield from _rank(surveys, choice, basins)
-    subsamples = yield from _check_subsamples(surveys, choice, ranked[0].plan, config, rng)
+    basins = yield from _search_chosen(surveys, choice, config, rng, extra)
+    ranked = yield from _rank(surveys, choice, basins, extra)
+    subsamples = yield from _check_subsamples(surveys, choice, ranked[0].plan, config, rng, extra)
     clock.lap("basins")
-    nulls = None
+    nulls: NullComparison | None = None
+    halves: Mapping[str, tuple[float, ...]] = {}
     if config.n_nulls:
         nulls = yield from compare_with_nulls(
             (image, rna), choice.k[0], choice.epsilon, config, rng=rng
         )
+        halves = yield from compare_halves(
+            (image, rna), choice.k[0], choice.epsilon, config, rng=rng
+        )
     clock.lap("nulls")
-    full = yield from _plan(surveys, choice, ranked[0], config)
+    full = yield from _plan(surveys, choice, ranked[0], config, known)
     clock.lap("plan")
     warnings = _warn((n_flat, n_flat_rna), surveys, full)
-    return _assemble(surveys, choice, ranked, subsamples, nulls, full, warnings, clock.seconds)
+    coupling = _assemble(surveys, choice, ranked, subsamples, nulls, full, warnings, clock.seconds)
+    return judge_coupling(replace(coupling, half_losses=halves))
 
 
 class _Clock:
@@ -125,7 +140,7 @@ def _landmark_costs(
 
 
 def _search_settings(
-    surveys: Surveys, config: CouplingConfig, rng: np.random.Generator
+    surveys: Surveys, config: CouplingConfig, rng: np.random.Generator, extra: FloatArray | None
 ) -> Job[Mapping[int, Mapping[float, Basins]]]:
     """Find the basins of every number of neighbours at every epsilon."""
     found = {}
@@ -133,17 +148,30 @@ def _search_settings(
         report = Progress("Searching alignments", done, len(config.neighbours), "settings")
         costs = _landmark_costs(surveys, (k,), config.device)
         found[k] = yield from search_basins(
-            costs, config.epsilons, config.n_starts, rng=rng, report=report
+            *(costs, config.epsilons, config.n_starts),
+            rng=rng,
+            report=report,
+            extra_cost=_tensor(extra, costs),
         )
     return found
 
 
+def _tensor(extra: FloatArray | None, costs: tuple[CentredCost, CentredCost]) -> Tensor | None:
+    return None if extra is None else torch.as_tensor(extra).to(costs[0].left)
+
+
 def _search_chosen(
-    surveys: Surveys, choice: Choice, config: CouplingConfig, rng: np.random.Generator
+    surveys: Surveys,
+    choice: Choice,
+    config: CouplingConfig,
+    rng: np.random.Generator,
+    extra: FloatArray | None,
 ) -> Job[Basins]:
     """Find the basins of the costs averaged over the numbers of neighbours that agree."""
     costs = _landmark_costs(surveys, choice.k, config.device)
-    found = yield from search_basins(costs, [choice.epsilon], config.n_starts, rng=rng)
+    found = yield from search_basins(
+        costs, [choice.epsilon], config.n_starts, rng=rng, extra_cost=_tensor(extra, costs)
+    )
     return found[choice.epsilon]
 
 
@@ -156,14 +184,16 @@ class _Ranked:
     report: BasinReport
 
 
-def _rank(surveys: Surveys, choice: Choice, basins: Basins) -> Job[list[_Ranked]]:
+def _rank(
+    surveys: Surveys, choice: Choice, basins: Basins, extra: FloatArray | None
+) -> Job[list[_Ranked]]:
     """Refine every basin without entropy and put them in order of the refined loss."""
     costs = surveys[0].between_landmarks(choice.k), surveys[1].between_landmarks(choice.k)
     masses = surveys[0].masses, surveys[1].masses
     refined = []
     for done, basin in enumerate(basins):
         yield Progress("Refining alignments", done, len(basins), "alignments")
-        refined.append((*polish_plan(costs, masses, basin.plan), basin))
+        refined.append((*polish_plan(costs, masses, basin.plan, extra), basin))
     refined.sort(key=lambda entry: entry[1])
     best, lowest = refined[0][2].plan, refined[0][1]
     return [
@@ -188,6 +218,7 @@ def _check_subsamples(
     plan: npt.NDArray[Any],
     config: CouplingConfig,
     rng: np.random.Generator,
+    extra: FloatArray | None,
 ) -> Job[tuple[float, ...]]:
     """Couple random subsets of the landmarks and compare with the chosen plan."""
     agreements = []
@@ -202,8 +233,13 @@ def _check_subsamples(
             costs.append(centre_cost(block, masses, device=config.device))
             kept.append(part)
         pair = (costs[0], costs[1])
+        here = None if extra is None else extra[np.ix_(kept[0], kept[1])]
         found = yield from search_basins(
-            pair, [choice.epsilon], _SUBSAMPLE_STARTS, keep=3, rng=rng, report=report
+            *(pair, [choice.epsilon], _SUBSAMPLE_STARTS),
+            keep=3,
+            rng=rng,
+            report=report,
+            extra_cost=_tensor(here, pair),
         )
         restricted = plan[np.ix_(kept[0], kept[1])]
         best = found[choice.epsilon][0].plan
@@ -212,13 +248,17 @@ def _check_subsamples(
 
 
 def _plan(
-    surveys: Surveys, choice: Choice, chosen: _Ranked, config: CouplingConfig
+    surveys: Surveys,
+    choice: Choice,
+    chosen: _Ranked,
+    config: CouplingConfig,
+    known: Known | None,
 ) -> Job[FullPlan]:
     solver = choose_solver(config, max(map(len, surveys)))
     start = chosen.refined if solver == "landmarks" else chosen.plan
     return (
         yield from plan_all_cells(
-            surveys, choice.k, choice.epsilon, start, replace(config, solver=solver)
+            surveys, choice.k, choice.epsilon, start, replace(config, solver=solver), known
         )
     )
 
@@ -254,7 +294,7 @@ def _assemble(  # noqa: PLR0913 (one argument per step of the job)
     seconds: dict[str, float],
 ) -> Coupling:
     n, m = full.plan.shape
-    coupling = Coupling(
+    return Coupling(
         plan=full.plan,
         verdict="",
         explanation=(),
@@ -278,4 +318,3 @@ def _assemble(  # noqa: PLR0913 (one argument per step of the job)
         warnings=warnings,
         seconds=seconds,
     )
-    return judge_coupling(coupling)

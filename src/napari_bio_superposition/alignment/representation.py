@@ -57,7 +57,7 @@ def choose_representation(
         Where there is no such representation; it lists those there are.
     """
     if key and key != "X":
-        return _look_up(table, key, name)
+        return look_up_representation(table, key, name)
     if not key:
         stored = next((found for found in preferred if found in table.obsm), None)
         if stored is not None:
@@ -73,7 +73,14 @@ def choose_representation(
     return _reduce(values, rng)
 
 
-def _look_up(table: Any, key: str, name: str) -> Representation:
+def look_up_representation(table: Any, key: str, name: str) -> Representation:
+    """Return ``obsm[key]`` or ``layers[key]``.
+
+    Raises
+    ------
+    TableError
+        Where there is none; it lists those there are.
+    """
     if key in table.obsm:
         return Representation(_dense(table.obsm[key]), f"obsm {key}")
     if key in table.layers:

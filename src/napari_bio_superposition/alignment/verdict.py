@@ -17,6 +17,10 @@ VERDICTS = (REFUSED, NO_ALIGNMENT, AMBIGUOUS, LOW_CONFIDENCE, CLASS_LEVEL, CELL_
 _MIN_Z = 4.0
 """Standard deviations below a null's mean that count as an alignment: twenty unrelated pairs in
 twenty have to stay above, with a null of ten losses."""
+_MAX_EXCESS = 1.4
+"""Loss across modalities, as a multiple of that between halves of one, up to which both may show
+one shape: measured 0.8 to 1.2 for one sheet seen twice and for co-assayed cells, 1.5 and more for
+unrelated rings, trees, balls and clusters."""
 _AMBIGUOUS_GAP = 0.02
 _AGREEING = 0.5
 _OTHER_MAP = 0.9
@@ -46,6 +50,8 @@ class Evidence:
         Share by which the runner-up's loss is higher; ``None`` without a runner-up.
     n_ambiguous
         Number of alternative alignments within 2 % of the lowest loss.
+    excess
+        Loss across modalities as a multiple of that within; ``None`` where it was not tested.
     agreement
         Of the couplings of other numbers of neighbours with the chosen one.
     subsample_agreement
@@ -60,6 +66,7 @@ class Evidence:
     n_ambiguous: int
     agreement: tuple[float, ...]
     subsample_agreement: tuple[float, ...]
+    excess: float | None = None
     foscttm: float | None = None
     within_class: float | None = None
 
@@ -89,6 +96,7 @@ def judge_coupling(
             n_ambiguous=sum(gap < _AMBIGUOUS_GAP for gap in runners_up),
             agreement=tuple(v for k, v in coupling.agreement.items() if k != coupling.k[0]),
             subsample_agreement=coupling.subsample_agreement,
+            excess=coupling.excess,
             foscttm=foscttm,
             within_class=within_class,
         )
@@ -100,7 +108,8 @@ def judge(evidence: Evidence) -> tuple[str, tuple[str, ...]]:
     """Return the verdict and the sentences that explain it, the gravest finding first."""
     rules = [_refuse]
     if evidence.foscttm is None:
-        rules += [_compare_with_shuffled, _look_for_others, _look_for_agreement]
+        rules += [_compare_with_shuffled, _compare_with_halves]
+        rules += [_look_for_others, _look_for_agreement]
         rules += [_compare_with_cloud, _compare_with_clusters]
     else:
         rules += [_measure_overall, _measure_within]
@@ -131,6 +140,16 @@ def _compare_with_shuffled(evidence: Evidence) -> _Finding:
         f"The loss is no better than chance: {evidence.nulls.z(SHUFFLED):.1f} standard deviations "
         f"below that of geometries without structure (columns shuffled), where {_MIN_Z:g} are "
         "asked for. Do not read anything from the plan."
+    )
+
+
+def _compare_with_halves(evidence: Evidence) -> _Finding:
+    if evidence.excess is None or evidence.excess <= _MAX_EXCESS:
+        return _NOTHING
+    return NO_ALIGNMENT, (
+        f"Images and RNA have different shapes: their loss is {evidence.excess:.1f} times that of "
+        f"two halves of the same modality, where at most {_MAX_EXCESS:g} is expected of one shape "
+        "seen twice. Do not read anything from the plan."
     )
 
 

@@ -12,19 +12,24 @@ from scipy import sparse
 
 from napari_bio_superposition.alignment.config import CouplingConfig
 from napari_bio_superposition.alignment.coupling import Coupling, keep_top_entries
-from napari_bio_superposition.alignment.representation import Representation, choose_representation
+from napari_bio_superposition.alignment.representation import (
+    Representation,
+    choose_representation,
+    look_up_representation,
+)
 from napari_bio_superposition.core.errors import TableError, list_choices
 from napari_bio_superposition.core.files import replaced_file
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job, Progress
-from napari_bio_superposition.core.provenance import hash_file, package_versions
+from napari_bio_superposition.core.provenance import hash_file
 from napari_bio_superposition.models.device import choose_device
-from napari_bio_superposition.workflows.config_files import config_to_plain
 from napari_bio_superposition.workflows.couple_config import CoupleConfig
+from napari_bio_superposition.workflows.couple_figures import describe_coupling
 
 if TYPE_CHECKING:
     import anndata
 
+    from napari_bio_superposition.alignment.known import Known
     from napari_bio_superposition.alignment.scores import LabelScores, PairScores
 
 _REPRESENTATIONS = (Keys.PCA,)
@@ -59,7 +64,7 @@ class CoupledTables:
 
     def as_plain(self) -> dict[str, Any]:
         """Return all figures as JSON values; the plan itself is not among them."""
-        return _describe(self)
+        return describe_coupling(self)
 
     def as_lines(self) -> list[str]:
         """Return the verdict and the main figures for a person."""
@@ -103,6 +108,7 @@ def couple_tables(
     TableError
         Where names repeat, a key is missing, or the numbers cannot be coupled.
     """
+    from napari_bio_superposition.alignment.per_class import couple_per_class
     from napari_bio_superposition.alignment.procedure import couple
     from napari_bio_superposition.alignment.verdict import judge_coupling
 
@@ -119,7 +125,16 @@ def couple_tables(
     second = choose_representation(
         rna, config.use_rep_rna, preferred=_REPRESENTATIONS_RNA, name="RNA", rng=rng
     )
-    coupling = yield from couple(first.values, second.values, _method(config), rng=rng)
+    if config.classes == "per-class" and labels is not None:
+        sides = np.asarray(labels[0]), np.asarray(labels[1])
+        coupling = yield from couple_per_class(
+            first.values, second.values, sides, _method(config), rng=rng
+        )
+    else:
+        known = _look_up_known(image, rna, labels, config)
+        coupling = yield from couple(
+            first.values, second.values, _method(config), rng=rng, known=known
+        )
     yield Progress("Scoring the coupling")
     label_scores, pair_scores = _score(coupling, (first, second), labels, config, rng)
     if pair_scores is not None:
@@ -272,6 +287,29 @@ def _read_labels(
     return read[0], read[1]
 
 
+def _look_up_known(
+    image: "anndata.AnnData", rna: "anndata.AnnData", labels: Labels | None, config: CoupleConfig
+) -> "Known | None":
+    """Return what the user has told to use of pairs of cells: nothing, by default."""
+    from napari_bio_superposition.alignment.checks import check_features
+    from napari_bio_superposition.alignment.known import Known
+
+    shared = classes = None
+    if config.shared:
+        tables = [
+            look_up_representation(table, config.shared, name).values
+            for table, name in ((image, "image"), (rna, "RNA"))
+        ]
+        for values, name in zip(tables, ("shared image", "shared RNA"), strict=True):
+            check_features(values, name)
+        shared = tables[0], tables[1]
+    if config.classes == "intra-class" and labels is not None:
+        classes = np.asarray(labels[0]), np.asarray(labels[1])
+    if shared is None and classes is None:
+        return None
+    return Known(shared, config.shared_weight, classes)
+
+
 def _score(
     coupling: Coupling,
     representations: tuple[Representation, Representation],
@@ -315,64 +353,3 @@ def _join(result: CoupledTables, residual: Any) -> "anndata.AnnData":
     joined.obsm["X_rna_coupled"] = coupling.pull(result.representations[1].values)
     joined.uns["coupling"] = json.dumps(result.as_plain())
     return joined
-
-
-def _describe(result: CoupledTables) -> dict[str, Any]:
-    coupling, (first, second) = result.coupling, result.representations
-    support = coupling.effective_support
-    n, m = coupling.shape
-    return {
-        "verdict": coupling.verdict,
-        "explanation": list(coupling.explanation),
-        "warnings": list(coupling.warnings),
-        "n_patches": n,
-        "n_rna_cells": m,
-        "k": coupling.k[0],
-        "k_averaged": list(coupling.k),
-        "epsilon": coupling.epsilon,
-        "solver": coupling.solver,
-        "converged": coupling.converged,
-        "loss": coupling.loss,
-        "null": {"observed": list(coupling.null_observed), **_plain_nulls(coupling)},
-        "basins": [dataclasses.asdict(basin) for basin in coupling.basins],
-        "agreement": {
-            "across_k": {str(k): value for k, value in coupling.agreement.items()},
-            "across_subsamples": list(coupling.subsample_agreement),
-        },
-        "marginal_error": {
-            "rows": coupling.row_error,
-            "columns": coupling.column_error,
-            "solver": coupling.solver_error,
-        },
-        "effective_support": {
-            "mean": float(support.mean()),
-            "min": float(support.min()),
-            "max": float(support.max()),
-        },
-        "components": {
-            name: {str(k): list(sizes) for k, sizes in by_k.items()}
-            for name, by_k in coupling.components.items()
-        },
-        "label_transfer": None if result.labels is None else dataclasses.asdict(result.labels),
-        "foscttm": None if result.pairs is None else dataclasses.asdict(result.pairs),
-        "used": {
-            "image": {"from": first.source, "steps": list(first.steps)},
-            "rna": {"from": second.source, "steps": list(second.steps)},
-            "labels": "for scores only" if result.labels else "none",
-            "pairs": "for scores and the verdict only" if result.pairs else "none",
-        },
-        "seconds": dict(coupling.seconds),
-        "settings": config_to_plain(result.config),
-        "versions": package_versions(),
-    }
-
-
-def _plain_nulls(coupling: Coupling) -> dict[str, Any]:
-    from napari_bio_superposition.alignment.nulls import NullComparison
-
-    nulls = NullComparison(coupling.null_observed, coupling.null_losses)
-    return {
-        "losses": {kind: list(losses) for kind, losses in coupling.null_losses.items()},
-        "z": {kind: nulls.z(kind) for kind in coupling.null_losses},
-        "p": {kind: nulls.p_value(kind) for kind in coupling.null_losses},
-    }
