@@ -21,8 +21,13 @@ from qtpy.QtCore import QEventLoop, QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
 
 from napari_bio_superposition.core.keys import Keys
+from napari_bio_superposition.core.progress import run as run_job
+from napari_bio_superposition.features.table import read_table
 from napari_bio_superposition.widgets.analyse import AnalyseWidget
+from napari_bio_superposition.widgets.explore_images import open_image
+from napari_bio_superposition.widgets.image_layers import make_image_layers
 from napari_bio_superposition.widgets.readers import open_sample, read_layers
+from napari_bio_superposition.widgets.study import Study
 
 PLUGIN = "napari-bio-superposition"
 WIDTH_PX, HEIGHT_PX = 1366, 768
@@ -111,6 +116,46 @@ def explore(viewer: Any, analyse: AnalyseWidget, out: Path, suffix: str) -> None
     take(viewer, out / f"explore_groups{suffix}.png")
 
 
+def couple(viewer: Any, demo: Path, out: Path, suffix: str) -> None:
+    """Show the coupling that `make demo` made, light up cells, paint a gene, and take pictures."""
+    study = Study.of(viewer)
+    study.set_table(read_table(demo / "patches.h5ad"))
+    image_id = str(study.table.obs[Keys.IMAGE].iloc[0])
+    opened = run_job(open_image(image_id, demo / "study" / "images", demo / "analysis"))
+    for data, options, _ in make_image_layers(opened.image):
+        viewer.add_image(data, **options)
+    study.add_analysis(opened.analysis, opened.models)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "GW-map")
+    settle()
+
+    def do(action: Any) -> None:
+        loop = QEventLoop()
+        widget.runner.ended.connect(loop.quit)
+        action()
+        loop.exec()
+        if widget.run_bar.message.tone == "error" and not widget.painting.shown:
+            raise SystemExit(f"GW-map failed: {widget.run_bar.message.text}")
+
+    do(lambda: widget.open_cells(demo / "rna"))
+    do(lambda: widget.open_coupling(demo / "coupling"))
+    do(lambda: widget.open_genes(demo / "genes"))
+    viewer.fit_to_view()
+    widget.rna.view.set_diameter(5)
+    study.selection.select([0, 1, 2, 3, 4], source="image")
+    take(viewer, out / f"gw_map_rna{suffix}.png")
+    widget.tabs.setCurrentIndex(1)
+    take(viewer, out / f"gw_map_couple{suffix}.png")
+    widget.tabs.setCurrentIndex(2)
+    study.selection.clear()
+    table = widget.genes.table.view
+    place = table.visualRect(table.model().index(0, 0)).center()
+    settle()
+    do(lambda: QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place))
+    take(viewer, out / f"gw_map{suffix}.png")
+    widget.tabs.setCurrentIndex(3)
+    take(viewer, out / f"gw_map_landscape{suffix}.png")
+
+
 def take(viewer: Any, path: Path) -> None:
     """Save what the whole window shows."""
     settle()
@@ -128,8 +173,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--image", type=Path, help="a further image, for instance a BBBC022 field")
     parser.add_argument("--model", help="name or folder of a feature model; default: the last one")
     parser.add_argument("--overlays", type=int, default=3)
+    parser.add_argument("--demo", type=Path, help="folder of `make demo`, for the dock GW-map")
+    parser.add_argument("--only-demo", action="store_true", help="the dock GW-map alone")
     options = parser.parse_args(arguments)
-    for theme, suffix in (("dark", ""), ("light", "_light")):
+    themes = (("dark", ""), ("light", "_light"))
+    for theme, suffix in themes if options.demo is not None else ():
+        with open_window(theme, None) as (viewer, widget):
+            viewer.layers.clear()
+            viewer.window.remove_dock_widget(widget)
+            couple(viewer, options.demo, options.out, suffix)
+    if options.only_demo:
+        return
+    for theme, suffix in themes:
         with open_window(theme, None) as (viewer, widget):
             if options.model:
                 widget.setup.models.choose_model(options.model)
