@@ -295,7 +295,7 @@ def _use_the_landscape(bench: Bench, folder: Path, monkeypatch: pytest.MonkeyPat
     assert ">z in Control<" in (folder / "plane.svg").read_text()
 
 
-def test_cancel_leaves_nothing_and_run_works_again(
+def test_cancel_leaves_nothing_and_clusters_can_be_kept(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     widget = bench.widget
@@ -308,6 +308,12 @@ def test_cancel_leaves_nothing_and_run_works_again(
     assert widget.state.rna is None
     assert not (tmp_path / "gw-map" / "rna").exists()
     assert "96 of 96 cells kept" in bench.run(0)
+    first = widget.rna.clusters.names[0]
+    size = int((widget.state.rna.table.obs["leiden"].astype(str) == first).sum())
+    widget.rna.clusters.toggle(first)
+    bench.do(lambda: bench.click(widget.rna.keep_button))
+    assert widget.state.rna.table.n_obs == size < _N
+    assert widget.rna.clusters.names == [first]
 
 
 @pytest.mark.parametrize(

@@ -136,8 +136,8 @@ class BasinChart(_RowChart):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(
             "Other alignments: how much higher their loss is",
-            "A short bar with an agreement far below 1 is another map that fits as well, for "
-            "instance the mirror image",
+            "Below 2 % (dashes) with an agreement far below 1: another map that fits as well, for "
+            "instance the mirror image. In brackets: starts of the search that ended there",
             parent,
         )
         self.basins: tuple[Basin, ...] = ()
@@ -150,7 +150,7 @@ class BasinChart(_RowChart):
 
     @override
     def paintEvent(self, event: QPaintEvent | None) -> None:
-        names = [f"agrees {basin.agreement:+.2f}, {basin.starts} starts" for basin in self.basins]
+        names = [f"agrees {basin.agreement:+.2f} ({basin.starts})" for basin in self.basins]
         painter = self._begin(names)
         area = self._area()
         top = max([0.05, *(basin.gap for basin in self.basins)])
@@ -161,7 +161,7 @@ class BasinChart(_RowChart):
         painter.setPen(QPen(self._ink(), 1, Qt.PenStyle.DashLine))
         limit = area.left() + 0.02 / top * area.width()
         painter.drawLine(QPointF(limit, area.top()), QPointF(limit, area.bottom()))
-        self._paint_foot(painter, "0", f"{top:.1%}", "2 % (dashes) is ambiguous")
+        self._paint_foot(painter, "0", f"{top:.1%}", "dashes: ambiguous")
         painter.end()
 
 

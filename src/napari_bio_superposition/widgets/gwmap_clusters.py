@@ -18,7 +18,7 @@ CLUSTER: Final = "leiden"
 LINEAGE: Final = "lineage"
 _HEADER: Final = ("Cluster", "Cells", "Lineage", "Markers")
 _ROW_PX: Final = 20
-_ROWS_IN_SIGHT: Final = 5
+_ROWS_IN_SIGHT: Final = 4
 
 
 class ClusterTable(QWidget):

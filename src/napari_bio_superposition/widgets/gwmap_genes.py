@@ -127,7 +127,6 @@ class GenesPanel(QWidget):
             self.class_box.addItems([str(name) for name in genes.genes["class"].unique()])
         self.class_box.blockSignals(False)
         self.class_box.setEnabled(genes is not None)
-        self.lines_label.setText("" if genes is None else "\n".join(genes.lines))
         self.lines_label.setVisible(genes is not None)
         self.controls_section.setVisible(genes is not None)
         self.banner.clear()
@@ -143,7 +142,9 @@ class GenesPanel(QWidget):
             self._names = []
             self.table.show_rows(np.zeros(0, np.int64), (), [])
             return
-        rows = genes.genes[genes.genes["class"].astype(str) == self.class_box.currentText()]
+        chosen = str(self.class_box.currentText())
+        self.lines_label.setText("\n".join([genes.lines[chosen], *genes.notes]))
+        rows = genes.genes[genes.genes["class"].astype(str) == chosen]
         by = next(name for name in _RANK_BY if name in rows and rows[name].notna().any())
         rows = rows.sort_values(by, ascending=False)
         self._names = [str(name) for name in rows["gene"]]

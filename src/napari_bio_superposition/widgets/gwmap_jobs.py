@@ -83,7 +83,9 @@ class RankedGenes:
     controls
         Control to its figures, or to the reason why it was not run.
     lines
-        Outcome in words.
+        Class to its outcome in words.
+    notes
+        What else the user should know.
     banner
         What stands above everything; may be empty.
     alternatives
@@ -98,7 +100,8 @@ class RankedGenes:
     landscape: "tuple[pd.DataFrame, pd.DataFrame] | None"
     classes: tuple[str, str]
     controls: Mapping[str, Any]
-    lines: tuple[str, ...]
+    lines: Mapping[str, str]
+    notes: tuple[str, ...]
     banner: str
     alternatives: tuple[Any, ...]
     config: "GenesConfig"
@@ -220,7 +223,8 @@ def open_genes(folder: Path) -> Job[RankedGenes]:
         _read_landscape(folder / "landscape"),
         _axes(list(genes["class"].unique()), config),
         about["controls"],
-        _lines(about),
+        _describe_classes(about),
+        tuple(about["notes"]),
         about["banner"],
         read_alternatives(folder) if has_alternatives else (),
         config,
@@ -244,16 +248,16 @@ def _axes(classes: list[str], config: "GenesConfig") -> tuple[str, str]:
     return config.control_class, config.other_class or (others[0] if others else "")
 
 
-def _lines(about: Mapping[str, Any]) -> tuple[str, ...]:
-    lines = []
+def _describe_classes(about: Mapping[str, Any]) -> dict[str, str]:
+    lines = {}
     for name, figures in about["classes"].items():
         held_out = figures.get("found_on_held_out_wells")
         more = "" if held_out is None else f"; {held_out} on held-out wells and other cells"
-        lines.append(
-            f"{name}: {figures['found']} of {figures['genes']} genes beat permuted couplings "
-            f"(expected of any smooth map){more}."
+        lines[name] = (
+            f"{figures['found']} of {figures['genes']} genes beat permuted couplings, which is "
+            f"expected of any smooth map{more}."
         )
-    return (*lines, *about["notes"])
+    return lines
 
 
 def paint(

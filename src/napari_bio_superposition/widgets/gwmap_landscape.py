@@ -26,7 +26,7 @@ _HINT: Final = (
     "then a point: its z in one class against its z in the other."
 )
 _ALL, _TOP = "all genes", "top genes"
-_MAP_PX: Final = 300
+_MAP_PX: Final = 260
 
 
 class LandscapePanel(QWidget):
@@ -66,14 +66,16 @@ class LandscapePanel(QWidget):
         self.refresh()
 
     def _lay_out(self) -> None:
-        top = QHBoxLayout()
-        for widget in (self.genes_box, self.level_box, self.find_line):
+        top, second = QHBoxLayout(), QHBoxLayout()
+        for widget in (self.genes_box, self.level_box):
             top.addWidget(widget, 1)
-        top.addWidget(self.export_button)
+        second.addWidget(self.find_line, 1)
+        second.addWidget(self.export_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 4, 6, 0)
         layout.addWidget(self.banner)
         layout.addLayout(top)
+        layout.addLayout(second)
         layout.addWidget(self.view, 1)
         layout.addWidget(self.note)
 

@@ -27,8 +27,8 @@ Uncertainty = Literal["opacity", "layer", "none"]
 SLOTS: Final = ("A", "B", "C")
 COLORMAPS: Final = dict(zip(SLOTS, ("viridis", "magma", "cividis"), strict=True))
 _OPACITY: Final = 0.75
-_BANNER_SIZE: Final = 11.0
-_BANNER_WIDTH: Final = 70
+_BANNER_SIZE: Final = 10.0
+_BANNER_WIDTH: Final = 46
 """Letters in a line."""
 _BANNER_COLOUR: Final = "#ff7a6b"
 

@@ -78,6 +78,8 @@ class RnaPanel(QWidget):
         self.open_button, self.samples_button = QPushButton("Prepared…"), QPushButton("Samples…")
         self.folder_button = QPushButton("Folder…")
         self.files_label, self.quality_label, self.link_label = QLabel(), QLabel(), QLabel()
+        self.notes_label = QLabel()
+        self.notes_section = Section("Notes", self.notes_label)
         self.colour_box, self.gene_line = CalmComboBox(), QLineEdit()
         self.view = ScatterView()
         self.tool_buttons: dict[str, QPushButton] = {}
@@ -105,7 +107,8 @@ class RnaPanel(QWidget):
         self.colour_box.setAccessibleName("Colour by")
         self.view.setMinimumHeight(_MAP_PX)
         self.view.hint = _HINT
-        for label in (self.files_label, self.quality_label, self.link_label):
+        labels = (self.files_label, self.quality_label, self.notes_label, self.link_label)
+        for label in labels:
             label.setWordWrap(True)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         group = QButtonGroup(self)
@@ -148,6 +151,7 @@ class RnaPanel(QWidget):
         layout.addLayout(rows)
         layout.addWidget(Section("Settings", settings))
         layout.addWidget(self.quality_label)
+        layout.addWidget(self.notes_section)
         layout.addLayout(tools)
         layout.addWidget(self.view, 1)
         layout.addWidget(self.link_label)
@@ -227,8 +231,10 @@ class RnaPanel(QWidget):
         rna = self._state.rna
         self.keep_button.setEnabled(rna is not None)
         self.keep_all_button.setEnabled(rna is not None)
-        self.quality_label.setText("" if rna is None else "\n".join(rna.lines))
+        self.quality_label.setText("" if rna is None else rna.lines[0])
+        self.notes_label.setText("" if rna is None else "\n".join(rna.lines[1:]))
         self.quality_label.setVisible(rna is not None)
+        self.notes_section.setVisible(rna is not None and len(rna.lines) > 1)
         if rna is not None and rna is not self._shown:
             self._shown = rna
             layouts = find_layouts(rna.table)
