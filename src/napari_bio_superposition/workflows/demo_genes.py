@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
+from scipy.spatial.distance import cdist
 
 from napari_bio_superposition.alignment.scores import fraction_closer
 from napari_bio_superposition.alignment.verdict import CELL_LEVEL, CLASS_LEVEL
@@ -76,21 +77,7 @@ class RnaComparison:
         classes_fit = labels is not None and labels.to_images.p_value < FOUND
         classes_fit = classes_fit and self.closer < _CLOSER
         cells_fit = classes_fit and self.closer_within < _CLOSER_WITHIN
-        claimed = {CLASS_LEVEL: 1, CELL_LEVEL: 2}.get(verdict, 0)
-        true = 2 if cells_fit else int(classes_fit)
-        found = (
-            "neither genotypes nor single cells correspond",
-            "genotypes correspond, single cells of a genotype do not",
-            "single cells correspond within genotypes, too",
-        )[true]
-        if claimed == true:
-            return f"The truth bears the verdict out: {found}."
-        if claimed < true:
-            return (
-                f"The verdict claims less than is true: {found}. Only a simulation can know; the "
-                "losses of so few patches do not show it, and a user has to go by the verdict."
-            )
-        return f"The verdict claims more than is true: {found}."
+        return read_verdict(verdict, classes_fit=classes_fit, cells_fit=cells_fit)
 
     def as_plain(self) -> dict[str, Any]:
         """Return the key figures as JSON values."""
@@ -168,7 +155,7 @@ def compare_with_rna(
     known = truth.reindex(table.obs_names)
     closer, closer_within = _rank_true_cells(coupled, known)
     states = yield from _compare_states(coupled, known, config.seed)
-    recovered = score_genes(genes, coupled.rna.var["linked"])
+    recovered = score_genes(genes.genes, coupled.rna.var["linked"])
     return RnaComparison(rna, coupled, genes, closer, closer_within, states, recovered)
 
 
@@ -178,25 +165,76 @@ def _values(config: Any) -> Mapping[str, Any]:
     return {name: getattr(config, name) for name in names}
 
 
+def read_verdict(verdict: str, *, classes_fit: bool, cells_fit: bool) -> str:
+    """Return whether the truth bears a verdict out, in a sentence.
+
+    Parameters
+    ----------
+    verdict
+        Of the coupling.
+    classes_fit, cells_fit
+        Whether genotypes, and single cells within genotypes, correspond in truth.
+    """
+    claimed = {CLASS_LEVEL: 1, CELL_LEVEL: 2}.get(verdict, 0)
+    true = 2 if cells_fit else int(classes_fit)
+    found = (
+        "neither genotypes nor single cells correspond",
+        "genotypes correspond, single cells of a genotype do not",
+        "single cells correspond within genotypes, too",
+    )[true]
+    if claimed == true:
+        return f"The truth bears the verdict out: {found}."
+    if claimed < true:
+        return (
+            f"The verdict claims less than is true: {found}. Only a simulation can know; the "
+            "losses of so few patches do not show it, and a user has to go by the verdict."
+        )
+    return f"The verdict claims more than is true: {found}."
+
+
 def _rank_true_cells(coupled: CoupledTables, truth: pd.DataFrame) -> tuple[float, float]:
     """Return how far the cells of nearest true state stand behind others, overall and within."""
     names = list(FACTORS)
     cells = coupled.rna.obs[names].to_numpy(np.float64)
     centre, spread = cells.mean(axis=0), cells.std(axis=0)
-    cells = (cells - centre) / spread
     patches = (truth[names].to_numpy(np.float64) - centre) / spread
     rows = np.flatnonzero(np.isfinite(patches).all(axis=1))
     plan = coupled.coupling.plan
     strength = plan[rows].toarray() if sparse.issparse(plan) else np.asarray(plan)[rows]
-    distance = ((patches[rows, None] - cells[None]) ** 2).sum(axis=2)
+    distance = cdist(patches[rows], (cells - centre) / spread)
+    genotypes, of_cells = (
+        table.obs[Keys.GENOTYPE].astype(str).to_numpy(dtype=str)
+        for table in (coupled.image, coupled.rna)
+    )
+    return rank_nearest(strength, distance, (genotypes[rows], of_cells))
+
+
+def rank_nearest(
+    strength: Numbers,
+    distance: Numbers,
+    classes: tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]],
+) -> tuple[float, float]:
+    """Return the mean share of cells coupled more strongly than the one that is truly nearest.
+
+    Parameters
+    ----------
+    strength
+        Mass of each patch and cell, ``(n, m)``.
+    distance
+        Between their true states, ``(n, m)``.
+    classes
+        Of patches and of cells.
+
+    Returns
+    -------
+    overall, within
+        Among all cells, and among the cells of the patch's class: 0 perfect, 0.5 chance.
+    """
     overall = fraction_closer(-strength, distance.argmin(axis=1))
-    genotypes = coupled.image.obs[Keys.GENOTYPE].astype(str).to_numpy()[rows]
-    of_cells = coupled.rna.obs[Keys.GENOTYPE].astype(str).to_numpy()
     within = []
-    for name in np.intersect1d(genotypes, of_cells):
-        mine, theirs = np.flatnonzero(genotypes == name), np.flatnonzero(of_cells == name)
-        nearest = distance[np.ix_(mine, theirs)].argmin(axis=1)
-        within.append(fraction_closer(-strength[np.ix_(mine, theirs)], nearest))
+    for name in np.intersect1d(*classes):
+        block = np.ix_(classes[0] == name, classes[1] == name)
+        within.append(fraction_closer(-strength[block], distance[block].argmin(axis=1)))
     return float(overall.mean()), float(np.concatenate(within).mean())
 
 
@@ -222,18 +260,18 @@ def _compare_states(coupled: CoupledTables, truth: pd.DataFrame, seed: int) -> J
     return table[["spearman", "low", "high", "null_low", "null_high", "n_patches", "n_wells"]]
 
 
-def score_genes(result: GenesResult, linked: pd.Series) -> pd.DataFrame:
+def score_genes(table: pd.DataFrame, linked: pd.Series) -> pd.DataFrame:
     """Return how well the scores of genes tell those that follow the images from the others.
 
     Parameters
     ----------
-    result
-        Of `predict_genes`, with the control ``split_cells``.
+    table
+        One row per gene and class, with the control ``split_cells``; see `GenesResult`.
     linked
         Gene to whether it follows the images.
     """
     rows = {}
-    for name, genes in result.genes.groupby("class"):
+    for name, genes in table.groupby("class"):
         is_linked = linked.reindex(genes["gene"]).to_numpy(bool)
         found = genes["gene"].isin(find_genes(genes, "_split_cells")).to_numpy()
         rows[str(name)] = {
@@ -255,4 +293,11 @@ def _auroc(is_linked: npt.NDArray[np.bool_], score: Numbers) -> float:
     return float(roc_auc_score(is_linked[known], score[known]))
 
 
-__all__ = ["FOUND", "RnaComparison", "compare_with_rna", "score_genes"]
+__all__ = [
+    "FOUND",
+    "RnaComparison",
+    "compare_with_rna",
+    "rank_nearest",
+    "read_verdict",
+    "score_genes",
+]
