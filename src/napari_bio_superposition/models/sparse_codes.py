@@ -111,8 +111,8 @@ class CodeCollector:
         """Return the codes of all patches; ``None`` where they were given up."""
         if self.gave_up:
             return None
-        tokens, values = (tuple(patch[k] for patch in self._patches) for k in (0, 1))
-        return SparseCodes(self._starts, tokens, values)
+        tokens = tuple(tokens for tokens, _ in self._patches)
+        return SparseCodes(self._starts, tokens, tuple(values for _, values in self._patches))
 
 
 def _find_nonzero(activations: Tensor) -> tuple[npt.NDArray[np.intp], FloatArray]:

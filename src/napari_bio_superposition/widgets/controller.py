@@ -133,17 +133,16 @@ class AnalyseController:
         )
         self.result_changed.emit()
 
-    def show_overlay(self, latent: int) -> "Layer":
-        """Show the map of one latent as a layer, computed from the cached tokens.
+    def check_features(self) -> None:
+        """Make sure that there are features to show.
 
         Raises
         ------
         TableError
-            Where the result has no features.
+            Where there is no result.
         """
         if self._result is None:
             raise TableError("There is no result yet. Press Run first.")
-        return self.display.show(latent)
 
     def hide_overlay(self, latent: int) -> None:
         """Remove the overlay of one latent."""

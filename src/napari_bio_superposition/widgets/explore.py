@@ -32,6 +32,7 @@ from napari_bio_superposition.widgets.geometry import Geometry
 from napari_bio_superposition.widgets.image_layers import make_image_layers
 from napari_bio_superposition.widgets.image_link import ImageLink
 from napari_bio_superposition.widgets.jobs import JobRunner
+from napari_bio_superposition.widgets.map_queue import MapQueue
 from napari_bio_superposition.widgets.nuclei_link import NucleiLink
 from napari_bio_superposition.widgets.result_layers import make_result_layers
 from napari_bio_superposition.widgets.run_bar import RunBar
@@ -81,7 +82,7 @@ class ExploreWidget(QWidget):
         self._refresh_soon = QTimer(self)
         self._refresh_soon.setSingleShot(True)
         self._refresh_soon.timeout.connect(self.refresh)
-        self._display = FeatureDisplay.of(napari_viewer)
+        self._drawing = MapQueue(FeatureDisplay.of(napari_viewer), self)
         ImageLink.of(napari_viewer)
         NucleiLink.of(napari_viewer)
         self._lay_out()
@@ -288,9 +289,8 @@ class ExploreWidget(QWidget):
         if latent is None:
             return
         self.study.show_feature(latent)
-        image = self._display.image
-        if image is not None and image.analysis.tokens is not None:
-            self._display.show(latent, pinned=False)
+        if (image := self.study.current) is not None and image.analysis.tokens is not None:
+            self._drawing.show(latent, pinned=False)
 
     def _on_feature_shown(self, latent: int) -> None:
         """Follow another dock that looks at a feature, while a feature is what is coloured by."""

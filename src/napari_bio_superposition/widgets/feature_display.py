@@ -28,6 +28,10 @@ Style = Literal["fill", "contour"]
 Blending = Literal["translucent_no_depth", "additive", "opaque"]
 _MAPS_AT_HAND: Final = 12
 """Maps kept beside those on the canvas: 16 MB each on 2048 x 2048 px."""
+_QUICK_VALUES: Final = 1 << 25
+"""Token values from which a map is computed in less than the blink of an eye."""
+_QUICK_TOKENS: Final = 1 << 20
+"""The same, where the codes are kept: a field of 2048 x 2048 px."""
 _CONTOUR_SHARES: Final = (0.25, 0.5, 0.75)
 """Levels of the lines, as shares of the top of the colour scale."""
 
@@ -111,6 +115,17 @@ class FeatureDisplay:
                 top, name = float(layer.contrast_limits[1]), base_name(layer.colormap)
                 entries.append(ShownFeature(latent, name, top, latent != self.overlays.passing))
         return tuple(entries)
+
+    def is_quick(self, latent: int) -> bool:
+        """Whether a feature can be drawn at once; otherwise see `MapQueue`."""
+        if latent in self._maps or self._image is None:
+            return True
+        tokens = self._image.analysis.tokens
+        if tokens is None:
+            return True
+        if tokens.codes is not None:
+            return bool(tokens.norms.size <= _QUICK_TOKENS)
+        return bool(tokens.unit.size <= _QUICK_VALUES)
 
     def show(self, latent: int, *, pinned: bool = True) -> "Layer":
         """Draw a feature from the cached tokens; the encoder is not run.

@@ -16,9 +16,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_bio_superposition.core.errors import BioSuperpositionError
+from napari_bio_superposition.core.keys import feature_name
 from napari_bio_superposition.widgets.controller import AnalyseController
 from napari_bio_superposition.widgets.feature_model import FEATURE, MEAN, FeatureTableModel
 from napari_bio_superposition.widgets.form_fields import CalmComboBox
+from napari_bio_superposition.widgets.map_queue import MapQueue
 from napari_bio_superposition.widgets.message import MessageLine
 from napari_bio_superposition.widgets.overlays import ScaleMode
 from napari_bio_superposition.widgets.swatch import make_swatch
@@ -50,6 +52,7 @@ class FeatureList(QWidget):
     def __init__(self, controller: AnalyseController, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._controller = controller
+        self.drawing = MapQueue(controller.display, self)
         self.model = FeatureTableModel(self)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search a feature, e.g. 00042")
@@ -111,6 +114,8 @@ class FeatureList(QWidget):
         self.scale_box.currentIndexChanged.connect(self._on_look_changed)
         self.opacity_slider.valueChanged.connect(self._on_look_changed)
         self.hide_button.clicked.connect(self.hide_all)
+        self.drawing.drawn.connect(self._on_drawn)
+        self.drawing.failed.connect(self.message.show_failure)
         self._controller.overlay_removed.connect(self._on_overlay_removed)
         self._controller.display.shown_changed.connect(self._on_shown_changed)
         self._controller.result_changed.connect(self.refresh)
@@ -139,23 +144,35 @@ class FeatureList(QWidget):
 
     def show_feature(self, latent: int) -> None:
         """Show the overlay of a latent and tick it; a failure is told below the list."""
+        self.message.clear()
         try:
-            layer = self._controller.show_overlay(latent)
+            self._controller.check_features()
+            self.drawing.show(latent)
         except BioSuperpositionError as error:
             self.message.show_error(str(error))
             return
-        self.message.clear()
+        if latent in self.drawing.waiting:
+            self.message.show_plain(f"Drawing {feature_name(latent)}…")
+
+    def _on_drawn(self, latent: int) -> None:
+        layer = self._controller.overlays.layer(latent)
+        if layer is None:
+            return
+        if not self.drawing.waiting:
+            self.message.clear()
         self.model.set_shown(latent, make_swatch(layer))
         # After the image: together they would take longer than a click should.
         QTimer.singleShot(0, lambda: self._controller.overlays.show_colorbar(latent))
 
     def hide_feature(self, latent: int) -> None:
         """Remove the overlay of a latent and clear its tick."""
+        self.drawing.forget(latent)
         self._controller.hide_overlay(latent)
         self.model.set_shown(latent, None)
 
     def hide_all(self) -> None:
-        """Remove all overlays."""
+        """Remove all overlays, and draw none that waits."""
+        self.drawing.forget()
         for latent in self._controller.overlays.shown:
             self.hide_feature(latent)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_bio_superposition.core.errors import ModelError, TableError
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job
-from napari_bio_superposition.core.types import BoolArray, FloatArray
+from napari_bio_superposition.core.types import BoolArray
 from napari_bio_superposition.widgets import explorer_jobs
 from napari_bio_superposition.widgets.explorer_jobs import (
     AttributedChannel,
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from napari_bio_superposition.features.notes import NoteBook
 
 _NO_IMAGE = "There is no analysed image yet. Open one and press Run in the dock Analyse."
-_QUICK_VALUES = 1 << 25
-"""Token values of an image whose maps take less than the blink of an eye."""
 _NO_FEATURES = "This result has no features. Run the analysis with a model that fits the channels."
 
 
@@ -79,16 +77,6 @@ class Explorer:
         return image
 
     # --- regions -----------------------------------------------------------------------------
-
-    def is_quick(self, latent: int) -> bool:
-        """Whether a feature can be drawn at once: its map is at hand, or the image is small."""
-        tokens = self.image().analysis.tokens
-        is_small = tokens is not None and tokens.unit.size <= _QUICK_VALUES
-        return is_small or self.display.map_of(latent) is not None
-
-    def draw_map(self, latent: int) -> Job[tuple[str, int, FloatArray]]:
-        """Return the job that computes the map of a feature."""
-        return explorer_jobs.draw_map(self.image(), latent)
 
     def region_sources(self) -> list[RegionSource]:
         """Return what can be a region of the image that is looked at."""

@@ -27,7 +27,7 @@ from napari_bio_superposition.widgets.features_page import FeaturesPage
 from napari_bio_superposition.widgets.find_page import FindPage
 from napari_bio_superposition.widgets.form_fields import CalmComboBox
 from napari_bio_superposition.widgets.jobs import JobRunner
-from napari_bio_superposition.widgets.latest_job import LatestJob
+from napari_bio_superposition.widgets.map_queue import MapQueue
 from napari_bio_superposition.widgets.maximize_page import MaximizePage
 from napari_bio_superposition.widgets.overlay_legend import OverlayLegend
 from napari_bio_superposition.widgets.region_page import RegionPage
@@ -73,7 +73,7 @@ class FeaturesWidget(QWidget):
         self.legend = OverlayLegend(self.explorer.display)
         self.legend_section = Section("On the image", self.legend, expanded=True)
         self.run_bar = RunBar()
-        self.drawing = LatestJob(self)
+        self.drawing = MapQueue(self.explorer.display, self)
         self._running_page: FeaturesPage | None = None
         self._lay_out()
         self._connect()
@@ -108,7 +108,6 @@ class FeaturesWidget(QWidget):
         study = self.explorer.study
         study.images_changed.connect(self.refresh_images)
         study.shown_feature_changed.connect(self._on_feature_asked)
-        self.drawing.answered.connect(self._on_map_drawn)
         self.drawing.failed.connect(self.run_bar.show_failure)
         self.image_box.activated.connect(self._on_image_chosen)
         self.tabs.currentChanged.connect(self._on_page_changed)
@@ -187,24 +186,9 @@ class FeaturesWidget(QWidget):
         if self.explorer.study.current is None:
             return
         try:
-            if self.explorer.is_quick(latent):
-                self._show_feature(latent)
-            else:
-                self.drawing.ask(partial(self.explorer.draw_map, latent))
+            self.drawing.show(latent, pinned=False)
         except BioSuperpositionError as error:
             self.run_bar.message.show_error(str(error))
-
-    def _on_map_drawn(self, drawn: Any) -> None:
-        image_id, latent, values = drawn
-        image = self.explorer.study.current
-        if image is not None and image.analysis.image.id == image_id:
-            self.explorer.display.keep_map(latent, values)
-            self._show_feature(latent)
-
-    def _show_feature(self, latent: int) -> None:
-        display = self.explorer.display
-        is_kept = latent in display.overlays.shown and latent != display.overlays.passing
-        display.show(latent, pinned=is_kept)
 
     def _on_succeeded(self, outcome: Any) -> None:
         page = self._running_page
@@ -242,7 +226,7 @@ class FeaturesWidget(QWidget):
 
     def _shut_down(self) -> None:
         self.runner.cancel()
-        self.drawing.forget()
+        self.drawing.shut_down()
         for page in self.pages:
             page.shut_down()
 

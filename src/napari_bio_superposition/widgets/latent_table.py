@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 
 from napari_bio_superposition.widgets.feature_display import FeatureDisplay
 from napari_bio_superposition.widgets.latent_table_model import LatentColumn, LatentTableModel
+from napari_bio_superposition.widgets.map_queue import MapQueue
 from napari_bio_superposition.widgets.swatch import make_swatch
 
 _ROW_HEIGHT_PX = 22
@@ -43,6 +44,7 @@ class LatentTable(QWidget):
     ) -> None:
         super().__init__(parent)
         self._display = display
+        self._queue = None if display is None else MapQueue(display, self)
         self.model = LatentTableModel(self, tickable=display is not None)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search")
@@ -117,13 +119,14 @@ class LatentTable(QWidget):
             self.latent_clicked.emit(self.model.latent_at(current.row()))
 
     def _on_checked(self, latent: int, is_on: bool) -> None:
-        if self._display is None:
+        if self._display is None or self._queue is None:
             return
         if not is_on:
+            self._queue.forget(latent)
             self._display.hide(latent)
             return
         try:
-            self._display.show(latent)
+            self._queue.show(latent)
         except Exception as error:  # told beside the table, whatever it is
             self.failed.emit(str(error))
 
