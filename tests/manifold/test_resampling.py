@@ -37,3 +37,11 @@ def test_a_well_that_takes_from_a_smaller_one_repeats_values(rng: np.random.Gene
     values = np.array([1.0, 2, 3, 4, 5, 9])
     outcomes = {tuple(Wells(units).shuffle(values, rng)[:5]) for _ in range(20)}
     assert (9, 9, 9, 9, 9) in outcomes
+
+
+def test_wells_of_one_patch_change_places_within_their_plate(rng: np.random.Generator) -> None:
+    values = np.array([10.0, 20, 11, 30, 21, 40])
+    alone = Wells(np.array(list("fbcdea")), PLATES)  # their names are not in the order of the rows
+    outcomes = {tuple(alone.shuffle(values, rng)) for _ in range(400)}
+    assert {tuple(sorted(found[:3] + found[4:5])) for found in outcomes} == {(10, 11, 20, 21)}
+    assert len(outcomes) == 24 * 2  # every order of four, times every order of two

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import binom, pearsonr, spearmanr
 
 from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.progress import run
@@ -32,17 +32,36 @@ def test_a_planted_relation_is_found(rng: np.random.Generator) -> None:
 
 
 def test_wells_that_differ_by_chance_are_no_evidence() -> None:
-    """Time and outcome differ between wells, unrelated; patches alone would be sure of a link."""
+    """Time and outcome differ between wells, unrelated; patches alone would be sure of a link.
+
+    Of 39 shuffles at most one may lie as far out for p <= 0.05, and all 40 figures are
+    exchangeable: 2 of 40 tests are false alarms. The limits are those of a binomial count.
+    """
     rejected = {"p_value": 0, "p_patches": 0}
-    for seed in range(25):
+    n_studies, wells = 60, np.repeat(np.arange(8), 12).astype(str)
+    for seed in range(n_studies):
         rng = np.random.default_rng(seed)
-        time = np.repeat(rng.normal(size=8), 20) + 0.3 * rng.normal(size=160)
-        outcome = np.repeat(rng.normal(size=8), 20) + 0.3 * rng.normal(size=160)
-        rank = run(correlate(time, outcome, WELLS, draws=(0, 40), rng=rng))["spearman"]
+        time = np.repeat(rng.normal(size=8), 12) + 0.3 * rng.normal(size=96)
+        outcome = np.repeat(rng.normal(size=8), 12) + 0.3 * rng.normal(size=96)
+        rank = run(correlate(time, outcome, wells, draws=(0, 39), rng=rng))["spearman"]
         for name in rejected:
-            rejected[name] += getattr(rank, name) < 0.05
-    assert rejected["p_value"] <= 4  # 1.25 expected
-    assert rejected["p_patches"] >= 12
+            rejected[name] += getattr(rank, name) <= 0.05
+    low, high = binom.interval(0.99, n_studies, 2 / 40)
+    assert low <= rejected["p_value"] <= high
+    assert rejected["p_patches"] > binom.ppf(0.9999, n_studies, 2 / 40)
+
+
+def test_a_relation_inside_wells_is_found_by_their_shuffles_too() -> None:
+    """Wells are alike; the share of planted studies found exceeds any that chance would give."""
+    found, n_studies = 0, 20
+    for seed in range(n_studies):
+        rng = np.random.default_rng(seed)
+        time = rng.normal(size=160)
+        outcome = 0.5 * time + rng.normal(size=160)
+        found += (
+            run(correlate(time, outcome, WELLS, draws=(0, 39), rng=rng))["pearson"].p_value <= 0.05
+        )
+    assert found > binom.ppf(0.9999, n_studies, 2 / 40)
 
 
 def test_the_seed_decides(rng: np.random.Generator) -> None:

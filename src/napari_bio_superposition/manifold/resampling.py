@@ -26,8 +26,9 @@ class Wells:
         order = np.argsort(self.codes, kind="stable")
         ends = np.cumsum(np.bincount(self.codes, minlength=len(self.names)))[:-1]
         self.rows: list[IntArray] = [np.asarray(rows) for rows in np.split(order, ends)]
-        first = [rows[0] for rows in self.rows]
-        plates = np.zeros(len(first)) if blocks is None else np.asarray(blocks)[first]
+        self._first = np.array([rows[0] for rows in self.rows], np.int64)
+        self._sizes = np.array([len(rows) for rows in self.rows])
+        plates = np.zeros(self.n_wells) if blocks is None else np.asarray(blocks)[self._first]
         self._blocks = [np.flatnonzero(plates == plate) for plate in np.unique(plates)]
 
     @property
@@ -54,6 +55,10 @@ class Wells:
         """
         shuffled = np.empty_like(values)
         for block in self._blocks:
+            if self._sizes[block].max() == 1:  # single patches: one draw instead of thousands
+                rows = self._first[block]
+                shuffled[rows] = values[rng.permutation(rows)]
+                continue
             for well, donor in zip(block, rng.permutation(block), strict=True):
                 rows, given = self.rows[well], values[self.rows[donor]]
                 shuffled[rows] = rng.choice(given, len(rows), replace=len(given) < len(rows))
