@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from napari_bio_superposition.widgets.image_layers import LayerData
 
 _ZARR_FILES: Final = ("zarr.json", ".zattrs", ".zgroup")
+_RESULT: Final = "result.json"
+"""What every result folder holds; `result_folder` says it too, but brings pandas."""
 
 
 def get_reader(path: str | list[str]) -> "Callable[[str | list[str]], list[LayerData]] | None":
@@ -19,7 +21,8 @@ def get_reader(path: str | list[str]) -> "Callable[[str | list[str]], list[Layer
     Parameters
     ----------
     path
-        A TIFF or OME-TIFF, an OME-Zarr folder, the index of a Harmony export or its folder.
+        A TIFF or OME-TIFF, an OME-Zarr folder, the index of a Harmony export or its folder; a
+        result of ``analyze`` or ``batch``: an image's folder, its ``result.json``, or a whole run.
     """
     paths = [path] if isinstance(path, str) else path
     return read_layers if all(_is_ours(Path(one)) for one in paths) else None
@@ -34,12 +37,16 @@ def read_layers(path: str | list[str]) -> "list[LayerData]":
         Where a file cannot be read; the message says why.
     """
     paths = [path] if isinstance(path, str) else path
-    return [layer for one in paths for layer in run(open_layers(Path(one)))]
+    return [layer for one in paths for layer in run(open_layers(Path(one)), _tell)]
 
 
 def open_layers(path: Path) -> "Job[list[LayerData]]":
-    """Read one image; of an export with several fields, the first."""
+    """Read one image, or a result; of an export or a run with several fields, the first."""
     yield Progress("Opening the image")
+    if _is_result(path):
+        from napari_bio_superposition.widgets.result_reader import open_result
+
+        return (yield from open_result(path))
     from napari_bio_superposition.imaging.read import open_fields, read_field
     from napari_bio_superposition.widgets.image_layers import make_image_layers
 
@@ -64,7 +71,9 @@ def open_sample() -> "list[LayerData]":
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether *path* is one image or export; a plain folder of images is left to others."""
+    """Whether *path* is one image, export or result; a folder of images is left to others."""
+    if _is_result(path):
+        return True
     from napari_bio_superposition.imaging.fields import choose_format
 
     try:
@@ -72,3 +81,19 @@ def _is_ours(path: Path) -> bool:
     except ImageReadError:
         return False
     return True
+
+
+def _is_result(path: Path) -> bool:
+    """Whether *path* is what `analyze` or `batch` wrote; told by names, nothing is imported."""
+    if path.name == _RESULT:
+        return path.is_file()
+    return path.is_dir() and (
+        (path / _RESULT).is_file() or next(path.glob(f"images/*/{_RESULT}"), None) is not None
+    )
+
+
+def _tell(progress: Progress) -> None:
+    if progress.notice:
+        from napari.utils.notifications import show_info
+
+        show_info(progress.notice)

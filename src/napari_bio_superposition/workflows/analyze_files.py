@@ -117,7 +117,9 @@ def _analyze_one(
     if (done := find_result(folder, result_key(provenance, image))) is not None:
         return done
     analysis = yield from analyze_image(image, config, models=models, provenance=provenance)
-    save_analysis(analysis, folder, measurements={"peak_memory_mb": round(peak_memory_mb())})
+    source = {"path": str(reference.path.absolute()), "entry": reference.field}
+    values = {"peak_memory_mb": round(peak_memory_mb()), "source": source}
+    save_analysis(analysis, folder, measurements=values)
     return read_result(folder)
 
 

@@ -159,6 +159,7 @@ def describe_result(analysis: ImageAnalysis) -> dict[str, Any]:
         "channel_names": list(image.channel_names),
         "roles": dict(image.roles),
         "pixel_size_um": image.pixel_size_um,
+        "translate_um": list(image.translate_um),
         "shape": list(image.shape),
         "n_nuclei": None if analysis.labels is None else int(analysis.labels.max()),
         "patch_roles": list(patches.channel_roles),
