@@ -142,6 +142,7 @@ class Bench:
         genes.editor("min_patches").show(20)
         genes.editor("n_components").show(8)
         genes.editor("device").show("cpu")
+        genes.editor("alternatives").show(False)  # a minute of couplings, tested elsewhere
         for name, box in self.widget.genes.control_boxes.items():
             box.setChecked(name == "split_cells")
 
