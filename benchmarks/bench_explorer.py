@@ -31,6 +31,7 @@ from napari_bio_superposition.models.feature_model import FeatureModel
 from napari_bio_superposition.models.inference import TokenCache, latent_maps
 from napari_bio_superposition.models.region_query import stream_activations
 from napari_bio_superposition.models.sae_gated import GatedSAE
+from napari_bio_superposition.models.sparse_codes import CodeCollector, SparseCodes
 
 _SIDE = 128
 _TOKENS = 64
@@ -56,6 +57,8 @@ def _time_image(model: FeatureModel, tokens: TokenCache, side_px: int) -> list[d
     query = _time(lambda: _query(model, tokens, origins, mask))
     full = _time(lambda: _activate_patches(model, tokens, 2), repeats=1) * len(tokens) / 2
     one = _time(lambda: latent_maps(model, tokens, [3]))
+    coded = replace(tokens, codes=_make_codes(model, tokens))
+    read = _time(lambda: latent_maps(model, coded, [3]))
     maps = latent_maps(model, tokens, [3])[0]
     shown = _time(lambda: assemble_overlay(maps, origins, _SIDE, mask.shape))
     return [
@@ -67,7 +70,13 @@ def _time_image(model: FeatureModel, tokens: TokenCache, side_px: int) -> list[d
             "ratio": full / query,
             "tokens_gb": tokens.unit.nbytes / 1e9,
         },
-        {"what": "overlay, first time", **size, "seconds": one + shown},
+        {
+            "what": "overlay, first time",
+            **size,
+            "seconds": read + shown,
+            "from_tokens_seconds": one + shown,
+            "codes_gb": 0.0 if coded.codes is None else coded.codes.nbytes / 1e9,
+        },
         {"what": "overlay, cached map", **size, "seconds": shown},
         {
             "what": "patches of a region",
@@ -148,6 +157,20 @@ def _make_tokens(n_patches: int) -> TokenCache:
     unit = np.empty((n_patches, _TOKENS**2, 512), np.float16)
     unit[:] = some.astype(np.float16)
     return TokenCache(unit, np.ones((n_patches, _TOKENS**2), np.float32), (_TOKENS, _TOKENS))
+
+
+def _make_codes(model: FeatureModel, tokens: TokenCache) -> SparseCodes | None:
+    """Return the codes of tokens whose patches are all alike, as those of `_make_tokens` are."""
+    n_patches, n_tokens = tokens.norms.shape
+    collector = CodeCollector(1, n_tokens, model.card.n_latents, token_bytes=0)
+    for part in torch.split(torch.from_numpy(tokens.unit[0]).float(), 512):
+        collector.add_tokens(model.sae.jump().activate(part))
+    collector.end_patch(0)
+    one = collector.collect()
+    if one is None:
+        return None
+    starts = np.tile(one.starts, (n_patches, 1))
+    return SparseCodes(starts, one.tokens * n_patches, one.values * n_patches)
 
 
 def _time(call: Callable[[], Any], repeats: int = 3) -> float:

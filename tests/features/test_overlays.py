@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.types import Acquisition, MultichannelImage
+from napari_bio_superposition.features import overlays
 from napari_bio_superposition.features.overlays import (
     assemble_overlay,
     choose_colours,
@@ -174,3 +175,21 @@ def test_every_role_has_a_colour_and_empty_channels_are_black() -> None:
     image = make_image([[0, 0]], [[7, 7]], roles=("nuclei", "axons"))
     assert list(choose_colours(image)) == ["nuclei", "axons"]
     assert not composite(image).any()
+
+
+@pytest.mark.parametrize(
+    ("n_tokens", "pitch", "cut"), [(70, 2, 1), (5, 3, 2), (4, 1, 0), (1, 4, 1)]
+)
+def test_a_whole_grid_is_enlarged_by_the_same_weights(
+    n_tokens: int, pitch: int, cut: int, rng: np.random.Generator
+) -> None:
+    """Of an image that ends within the last token."""
+    tokens = rng.random((n_tokens, n_tokens + 3), dtype=np.float32)
+    shape = n_tokens * pitch - cut, (n_tokens + 3) * pitch - cut
+    rows, columns = (
+        interpolation_weights(n, n * pitch)[:length]
+        for n, length in zip(tokens.shape, shape, strict=True)
+    )
+    enlarged = overlays._enlarge(tokens, pitch, shape)
+    assert enlarged.shape == shape
+    np.testing.assert_allclose(enlarged, rows @ tokens @ columns.T, atol=1e-6)

@@ -7,7 +7,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
-from scipy import sparse
 
 from napari_bio_superposition.core.errors import TableError, list_choices
 from napari_bio_superposition.core.keys import Keys
@@ -30,6 +29,8 @@ ROLE_COLOURS: Final[Mapping[str, Colour]] = {
 }
 """Red, green, blue of each role, in ``[0, 1]``."""
 _SPARE_COLOURS: Final[Sequence[Colour]] = ((1.0, 0.8, 0.2), (0.2, 0.9, 0.9), (0.9, 0.4, 0.9))
+_ROWS_TOGETHER: Final = 64
+"""Rows of a picture that are enlarged while they lie in the cache of the processor."""
 
 
 def assemble_overlay(
@@ -117,13 +118,28 @@ def _assemble_on_grid(
 
 
 def _enlarge(tokens: FloatArray, pitch: int, image_shape: tuple[int, int]) -> FloatArray:
-    rows, columns = (
-        sparse.csr_matrix(interpolation_weights(n, n * pitch)[:length])
-        for n, length in zip(tokens.shape, image_shape, strict=True)
-    )
-    wide = np.ascontiguousarray((columns @ tokens.T).T)  # the small side first
-    enlarged: FloatArray = rows @ wide
-    return enlarged
+    """Interpolate tokens of *pitch* pixels onto pixels, as `interpolation_weights` says."""
+    height, width = image_shape
+    tall = np.empty((len(tokens) * pitch, tokens.shape[1]), np.float32)
+    _fill_between(tokens, tall, pitch)
+    wide = np.empty((height, tokens.shape[1] * pitch), np.float32)
+    for row in range(0, height, _ROWS_TOGETHER):
+        some = slice(row, min(height, row + _ROWS_TOGETHER))
+        _fill_between(tall[some].T, wide[some].T, pitch)
+    return wide[:, :width]
+
+
+def _fill_between(tokens: FloatArray, out: FloatArray, pitch: int) -> None:
+    """Interpolate along the first axis: pixels at equal places in their token weigh alike."""
+    padded = np.concatenate([tokens[:1], tokens, tokens[-1:]])
+    for pixel in range(pitch):
+        place = (pixel + 0.5) / pitch + 0.5  # in padded tokens, of the pixel of the first token
+        first, weight = int(place), np.float32(place % 1)
+        before, behind = (padded[i : i + len(tokens)] for i in (first, first + 1))
+        if weight == 0:
+            out[pixel::pitch] = before
+        else:
+            np.add((1 - weight) * before, weight * behind, out=out[pixel::pitch])
 
 
 def _assemble_by_patch(
