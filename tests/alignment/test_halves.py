@@ -1,4 +1,4 @@
-"""Halves of one modality as the floor of the loss: one shape seen twice against unrelated shapes."""
+"""Halves of one modality set the floor of the loss: one shape seen twice against unrelated ones."""
 
 import numpy as np
 import pytest

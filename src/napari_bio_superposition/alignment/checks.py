@@ -10,7 +10,10 @@ MIN_CELLS = 20
 
 
 def check_features(features: npt.ArrayLike, name: str) -> tuple[Matrix, int]:
-    """Return the columns of *features* that vary, as float64, and how many do not.
+    """Return *features* as float64, and how many of their columns do not vary.
+
+    Constant columns stay: they tell no cells apart in a Euclidean distance, but a correlation of
+    profiles is taken over all columns.
 
     Parameters
     ----------
@@ -49,7 +52,7 @@ def check_features(features: npt.ArrayLike, name: str) -> tuple[Matrix, int]:
             f"All {table.shape[1]} columns of the {name} features are constant, so that all cells "
             "are the same. Choose another representation."
         )
-    return table[:, varying], int((~varying).sum())
+    return table, int((~varying).sum())
 
 
 def usable_neighbours(neighbours: tuple[int, ...], n_cells: int) -> tuple[int, ...]:

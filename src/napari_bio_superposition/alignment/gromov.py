@@ -296,7 +296,7 @@ def _gradient(costs: Costs, plan: Tensor, extra_cost: Tensor | None) -> Tensor:
 
 def _measure_change(before: Tensor, balanced: Balanced) -> float:
     """Return the L1 distance of two plans, the largest over a stack; by blocks, to save memory."""
-    pairs = zip(before.split(_BLOCK, -2), balanced.plan.split(_BLOCK, -2), strict=True)
+    pairs = zip(*(torch.split(plan, _BLOCK, -2) for plan in (before, balanced.plan)), strict=True)
     parts = [(new - old).abs_().sum(dim=(-2, -1)) for old, new in pairs]
     return float(torch.stack(parts).sum(dim=0).max())
 

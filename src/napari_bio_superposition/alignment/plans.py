@@ -122,7 +122,7 @@ def plan_all_cells(
     solve = solve_in_two_steps if solver == "exact" else solve_entropic
     extra = None
     if known is not None:
-        extra = known.tensor(*(np.arange(len(survey)) for survey in surveys), start)
+        extra = known.tensor(np.arange(len(surveys[0])), np.arange(len(surveys[1])), start)
     solution = yield from solve(pair, start, stages, _LIMITS, extra_cost=extra)
     if solver == "exact":
         solution = _balance_in_double(pair, solution, epsilon, extra)

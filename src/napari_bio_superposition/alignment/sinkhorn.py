@@ -154,12 +154,12 @@ def _absorb(energy: Tensor, p: Tensor, q: Tensor, g: Tensor) -> tuple[Tensor, Te
     than the number of columns: no row of the kernel can be empty. Rows go in blocks, because each
     logarithm of sums needs as much memory again.
     """
-    blocks = energy.split(_BLOCK, dim=-2)
+    blocks = torch.split(energy, _BLOCK, dim=-2)
     sums = [torch.logsumexp(block + g, dim=-1, keepdim=True) for block in blocks]
     f = p.log() - torch.cat(sums, dim=-2)
     shifted = energy + f
     total = torch.full_like(g + f[..., :1, :], -torch.inf)
-    for block in shifted.split(_BLOCK, dim=-2):
+    for block in torch.split(shifted, _BLOCK, dim=-2):
         total = torch.logaddexp(total, torch.logsumexp(block, dim=-2, keepdim=True))
     g = q.log() - total
     return shifted.add_(g).exp_(), f, g
