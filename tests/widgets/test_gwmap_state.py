@@ -86,7 +86,10 @@ def test_selected_cells_light_up_their_patches_and_stay_as_chosen(linked: GwMap)
 
 
 def test_other_cells_leave_the_coupling_behind(linked: GwMap) -> None:
+    linked.study.selection.select([3])
+    assert linked.report is not None
     linked.set_rna(RnaCells(make_table(["a", "b"]), Path("other.h5ad"), None, ()))
+    assert linked.report is None
     assert linked.coupling is None
     assert not linked.is_linked
     linked.study.selection.select([4])

@@ -123,10 +123,10 @@ class GwMap:
     # --- what there is -----------------------------------------------------------------------
 
     def set_rna(self, rna: RnaCells) -> None:
-        """Show other RNA cells; a coupling of other cells is left behind."""
-        self.rna = rna
+        """Show other RNA cells; the coupling is left behind, since it is of the file before."""
+        self.rna, self.report = rna, None
         self.cells = Selection(rna.table.n_obs)
-        if self.coupling is not None and not self._fits(self.coupling, rna):
+        if self.coupling is not None:
             self.coupling = self.coupling_folder = self._columns = None
             self.genes = None
             self.coupling_changed.emit()
