@@ -267,7 +267,9 @@ def _warn(n_flat: tuple[int, int], surveys: Surveys, full: FullPlan) -> tuple[st
     warnings = []
     for name, flat, survey in zip(("image", "RNA"), n_flat, surveys, strict=True):
         if flat:
-            warnings.append(f"{flat} columns of the {name} features are constant and tell no cells apart.")
+            warnings.append(
+                f"{flat} columns of the {name} features are constant and tell no cells apart."
+            )
         apart = {k: len(sizes) for k, sizes in survey.component_sizes.items() if len(sizes) > 1}
         if apart:
             parts = ", ".join(f"{count} at k = {k}" for k, count in apart.items())

@@ -15,6 +15,8 @@ _ABSORB_AT = 20.0
 and a product of two scalings and a kernel entry has to stay inside."""
 _CHECK_EVERY = 10
 _LARGEST_OMEGA = 1.9
+_NEAR = 0.1
+"""L1 error of the row sums below which iterations may be over-relaxed."""
 _BLOCK = 2048
 Potentials = tuple[Tensor, Tensor]
 
@@ -92,31 +94,43 @@ def balance(
             continue
         v = q / (u.mT @ kernel)  # exact columns
         error = float((u * (kernel @ v.mT) - p).abs().sum(dim=(-2, -1)).max())
-        if error < tolerance or done >= max_iterations:
+        fits = max(_span(u), _span(v)) < _ABSORB_AT
+        if fits and (error < tolerance or done >= max_iterations):
             break
         pace.follow(error)
-        if not max(_span(u), _span(v)) < _ABSORB_AT:
+        if not fits:
             kernel, f, g = _absorb(energy, p, q, _finite(g + v.log(), g))
             u, v = torch.ones_like(p), torch.ones_like(q)
-            pace = _Pace()
+            pace.forget()
+            if done >= max_iterations:  # as it is, with exact columns
+                error = float((kernel.sum(dim=-1, keepdim=True) - p).abs().sum(dim=(-2, -1)).max())
+                break
     plan = kernel.mul_(u).mul_(v)
     return Balanced(plan, ((f + u.log()) * epsilon, (g + v.log()) * epsilon), error, done)
 
 
 class _Pace:
-    """Over-relaxation that follows the observed rate: none at first, none after a setback."""
+    """Over-relaxation that follows the observed rate, near the solution only.
+
+    Far from it over-relaxation may overshoot; after one setback there is none.
+    """
 
     def __init__(self) -> None:
         self.omega = 1.0
-        self._last: float | None = None
+        self._last = float("inf")
+        self._trusted = True
+
+    def forget(self) -> None:
+        """Begin anew after an absorption."""
+        self.omega, self._last = 1.0, float("inf")
 
     def follow(self, error: float) -> None:
         """Take note of the error after another `_CHECK_EVERY` iterations."""
-        if self._last is not None and self.omega == 1:
+        if not error < self._last and self.omega > 1:
+            self.omega, self._trusted = 1.0, False
+        elif self._trusted and self.omega == 1 and error < min(_NEAR, self._last) < float("inf"):
             rate = min((error / self._last) ** (1 / _CHECK_EVERY), 0.9999)
             self.omega = min(2 / (1 + (1 - rate) ** 0.5), _LARGEST_OMEGA)
-        elif self._last is not None and not error < self._last:
-            self.omega = 1.0
         self._last = error
 
 
