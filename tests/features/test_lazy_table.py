@@ -141,3 +141,18 @@ def test_what_is_no_table_is_told(tmp_path: Path, rng: np.random.Generator) -> N
             run(open_table(tmp_path / name))
     with pytest.raises(TableError, match="gene0, gene1"):
         run(read_feature(_make_table(rng), "no such gene"))
+
+
+def test_chunks_are_read_in_blocks_that_leave_a_window_time_to_answer(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chunk of 20 rows by 4 columns has 320 bytes; three of them fit into 1000."""
+    values = rng.random((300, 6)).astype(np.float32)
+    monkeypatch.setattr(lazy_table, "_BLOCK_BYTES", 1000)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        chunked = file.create_dataset("X", data=values, chunks=(20, 4), compression="gzip")
+        adata = AnnData(X=chunked, var=pd.DataFrame(index=[f"gene{i}" for i in range(6)]))
+        reports: list[Progress] = []
+        found = run(read_feature(adata, "gene5"), reports.append)
+    np.testing.assert_array_equal(found, values[:, 5])
+    assert [report.done for report in reports] == [0, 60, 120, 180, 240, 300]

@@ -24,7 +24,7 @@ IN_MEMORY_BYTES: Final = 2**30
 """A table whose arrays are smaller than this in total is read as a whole."""
 WIDEST_EMBEDDING: Final = 128
 """Arrays of obsm with more columns are features rather than places; of a large table they stay."""
-_BLOCK_BYTES: Final = 2**23
+_BLOCK_BYTES: Final = 2**21
 """Read in one go: h5py keeps the interpreter while it reads, and a window has to answer."""
 _CHUNKED_ROWS: Final = 2**15
 
@@ -238,8 +238,11 @@ def _blocks_of_dense(array: Any, column: int) -> Iterator[tuple[int, npt.NDArray
     """Yield one column of an array on disk."""
     n_rows, n_columns = array.shape
     if getattr(array, "chunks", None) is not None:
-        # Of chunks only those that hold the column are read.
-        rows = max(_CHUNKED_ROWS, array.chunks[0])
+        # Of chunks only those that hold the column are read, and each of them as a whole.
+        height, width = array.chunks
+        chunk_bytes = height * min(width, n_columns) * array.dtype.itemsize
+        n_chunks = min(_CHUNKED_ROWS // height, _BLOCK_BYTES // chunk_bytes)
+        rows = max(1, n_chunks) * height
         for first in range(0, n_rows, rows):
             yield first, np.asarray(array[first : first + rows, column])
         return

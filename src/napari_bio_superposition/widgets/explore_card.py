@@ -1,12 +1,15 @@
-"""The small card beside the mouse: the picture of a patch and a few lines. It decides nothing."""
+"""The small card beside the mouse: the picture of a patch and a few lines. It changes nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QWidget
 
-from napari_bio_superposition.widgets.explore_thumbnails import Picture
+from napari_bio_superposition.widgets.explore_controller import ExploreController
+from napari_bio_superposition.widgets.explore_table import describe_row
+from napari_bio_superposition.widgets.explore_thumbnails import Picture, Thumbnails
+from napari_bio_superposition.widgets.scatter_view import ScatterView
 
 PICTURE_PX = 84
 _AWAY_PX = 14
@@ -47,6 +50,37 @@ class PatchCard(QFrame):
         self.move(max(0, x), max(0, y))
         self.raise_()
         self.show()
+
+
+class HoverCard:
+    """Shows the patch whose point lies under the mouse.
+
+    Parameters
+    ----------
+    controller
+        Knows the table and the open images.
+    view
+        A plot with one point per row of the table.
+    shown
+        Returns the column whose value the card gives.
+    """
+
+    def __init__(
+        self, controller: ExploreController, view: ScatterView, shown: Callable[[], str]
+    ) -> None:
+        self.card = PatchCard(view)
+        self._controller = controller
+        self._thumbnails = Thumbnails(controller.study)
+        self._shown = shown
+        view.row_hovered.connect(self._on_hovered)
+
+    def _on_hovered(self, row: int | None, place: QPoint) -> None:
+        table = self._controller.table
+        if row is None or table is None or row >= table.n_obs:
+            self.card.hide()
+            return
+        lines = describe_row(table, row, self._shown())
+        self.card.show_patch(lines, self._thumbnails.picture(row), place)
 
 
 def make_pixmap(picture: Picture, side_px: int) -> QPixmap:

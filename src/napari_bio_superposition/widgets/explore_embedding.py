@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QPoint, QStringListModel, Qt, Signal
+from qtpy.QtCore import QStringListModel, Qt, Signal
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCompleter,
@@ -17,11 +17,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_bio_superposition.widgets.explore_card import PatchCard
+from napari_bio_superposition.widgets.explore_card import HoverCard
 from napari_bio_superposition.widgets.explore_controller import DENSITY, PLAIN, ExploreController
 from napari_bio_superposition.widgets.explore_link import SelectionLink
-from napari_bio_superposition.widgets.explore_table import Layout, describe_row
-from napari_bio_superposition.widgets.explore_thumbnails import Thumbnails
+from napari_bio_superposition.widgets.explore_table import Layout
 from napari_bio_superposition.widgets.form_fields import CalmComboBox
 from napari_bio_superposition.widgets.scatter_colour import Colouring
 from napari_bio_superposition.widgets.scatter_view import ScatterView, Tool
@@ -56,7 +55,6 @@ class EmbeddingPanel(QWidget):
     def __init__(self, controller: ExploreController, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._controller = controller
-        self._thumbnails = Thumbnails(controller.study)
         self._layouts: list[Layout] = []
         self._shown: tuple[int, Layout, int] | None = None
         self.open_button, self.save_button = QPushButton("Open table…"), QPushButton("Save table…")
@@ -66,7 +64,8 @@ class EmbeddingPanel(QWidget):
         self.feature_line = QLineEdit()
         self.size_box = QSpinBox()
         self.view = ScatterView()
-        self.card = PatchCard(self.view)
+        self.hover = HoverCard(controller, self.view, lambda: self.colour_name)
+        self.card = self.hover.card
         self.tool_buttons: dict[Tool, QPushButton] = {}
         self.fit_button, self.export_button = QPushButton(), QPushButton()
         self.undo_button, self.redo_button = QPushButton(), QPushButton()
@@ -154,7 +153,6 @@ class EmbeddingPanel(QWidget):
         self.fit_button.clicked.connect(self.view.show_all)
         self.undo_button.clicked.connect(study.selection.undo)
         self.redo_button.clicked.connect(study.selection.redo)
-        self.view.row_hovered.connect(self._on_hovered)
 
     # --- what is shown -----------------------------------------------------------------------
 
@@ -246,14 +244,6 @@ class EmbeddingPanel(QWidget):
     def _on_tool(self, tool: Tool, is_on: bool) -> None:
         if is_on:
             self.view.tool = tool
-
-    def _on_hovered(self, row: int | None, place: QPoint) -> None:
-        table = self._controller.table
-        if row is None or table is None or row >= table.n_obs:
-            self.card.hide()
-            return
-        lines = describe_row(table, row, self.colour_name)
-        self.card.show_patch(lines, self._thumbnails.picture(row), place)
 
     def shut_down(self) -> None:
         """Stop listening to the study."""

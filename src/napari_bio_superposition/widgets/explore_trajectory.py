@@ -8,6 +8,7 @@ from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_bio_superposition.core.keys import Keys
+from napari_bio_superposition.widgets.explore_card import HoverCard
 from napari_bio_superposition.widgets.explore_controller import ExploreController
 from napari_bio_superposition.widgets.explore_link import SelectionLink
 from napari_bio_superposition.widgets.form_fields import CalmComboBox
@@ -51,6 +52,8 @@ class TrajectoryPanel(QWidget):
         self.summary.setWordWrap(True)
         self.summary.setTextFormat(Qt.TextFormat.PlainText)
         self.link = SelectionLink(controller.study, self.view)
+        self.hover = HoverCard(controller, self.view, lambda: self.outcome)
+        self.card = self.hover.card
         self._lay_out()
         for box in (self.group_box, self.outcome_box):
             box.currentIndexChanged.connect(self._show)
