@@ -19,8 +19,8 @@ _MIN_Z = 4.0
 twenty have to stay above, with a null of ten losses."""
 _MAX_EXCESS = 1.4
 """Loss across modalities, as a multiple of that between halves of one, up to which both may show
-one shape: measured 0.8 to 1.2 for one sheet seen twice and for co-assayed cells, 1.5 and more for
-unrelated rings, trees, balls and clusters."""
+one shape: measured 1.0 to 1.3 for one sheet seen twice and for co-assayed cells, mostly 1.5 and
+more for unrelated rings, trees and balls, less for separate clusters."""
 _AMBIGUOUS_GAP = 0.02
 _AGREEING = 0.5
 _OTHER_MAP = 0.9
