@@ -175,10 +175,24 @@ def _add_pca(
     return scores
 
 
+def count_neighbors(config: EmbeddingConfig) -> int:
+    """Return how many neighbours one search has to find for every graph of these settings.
+
+    Six times as many as PHATE's width needs, which is what PHATE itself asks for first: finding
+    them costs little more in one search, and looking up again the rows that reach farther costs
+    more than the search (15,000 rows of 50 components: 1.8 s after a search of 0.9 s).
+    """
+    without = config.n_neighbors - 1
+    return without if config.phate == "never" else max(without, _of_phate(config.phate_knn))
+
+
+def _of_phate(knn: int) -> int:
+    return 6 * (knn + 1)
+
+
 def _add_graph(adata: AnnData, scores: FloatArray, config: EmbeddingConfig, seed: int) -> Neighbors:
     """Find the neighbours of all patches once, and add scanpy's graph of them."""
-    k = max(config.n_neighbors - 1, 2 * (config.phate_knn + 1))
-    neighbors = find_neighbors(scores, k, seed=seed)
+    neighbors = find_neighbors(scores, count_neighbors(config), seed=seed)
     with _quiet():
         add_graph(
             adata,
@@ -273,7 +287,7 @@ def lay_out_phate(
         raise MissingExtraError("phate", "phate", "PHATE") from error
     knn = min(config.phate_knn, len(scores) - 2)
     if neighbors is None or neighbors.k < knn:
-        neighbors = find_neighbors(scores, 2 * (knn + 1), seed=seed)
+        neighbors = find_neighbors(scores, _of_phate(knn), seed=seed)
     layout = phate.PHATE(
         n_components=2,
         knn_dist="precomputed_affinity",
