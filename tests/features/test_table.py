@@ -39,11 +39,12 @@ PROVENANCE = Provenance(
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Stands for the model's output; any object with these four will do."""
+    """Stands for the model's output; any object with these five will do."""
 
     activations: npt.NDArray[np.float32]
     maxima: npt.NDArray[np.float32]
     firing: npt.NDArray[np.float32]
+    squares: npt.NDArray[np.float32]
     cnn: npt.NDArray[np.float32]
 
 
@@ -78,7 +79,7 @@ def make_features(n: int, rng: np.random.Generator, n_latents: int = 6) -> Featu
     firing = rng.uniform(size=(n, n_latents)).astype(np.float32)
     means = rng.uniform(size=(n, n_latents)).astype(np.float32)
     cnn = rng.normal(size=(n, 3)).astype(np.float32)
-    return Features(means, 2 * means, firing, cnn)
+    return Features(means, 2 * means, firing, 3 * means**2, cnn)
 
 
 def make_death(patches: PatchSet) -> pd.DataFrame:
@@ -145,6 +146,8 @@ def test_columns_say_how_often_and_how_strongly_a_feature_fires(rng: np.random.G
     np.testing.assert_allclose(var[Keys.FIRING_RATE], features.firing.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(var[Keys.MEAN_ACTIVATION], features.activations.mean(axis=0))
     np.testing.assert_array_equal(var[Keys.MAX_ACTIVATION], features.maxima.max(axis=0))
+    squared = features.squares.mean(axis=0) / features.firing.mean(axis=0)
+    np.testing.assert_allclose(var[Keys.ACTIVE_RMS], np.sqrt(squared), rtol=1e-6)
 
 
 def test_mostly_empty_tables_are_sparse(rng: np.random.Generator) -> None:

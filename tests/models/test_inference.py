@@ -33,6 +33,7 @@ def test_pooled_features_are_those_of_all_activations(
     assert 0.02 < encoded.firing.mean() < 0.9  # gates are neither all open nor all closed
     np.testing.assert_allclose(encoded.activations, activations.mean(1), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(encoded.maxima, activations.amax(1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(encoded.squares, activations.square().mean(1), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(encoded.firing, (activations > 0).float().mean(1), atol=1e-2)
 
 
@@ -52,10 +53,11 @@ def test_results_do_not_depend_on_the_chunk(chunk, n_tokens, seed):
     unit = torch.nn.functional.normalize(torch.randn(n_tokens, 4, generator=chance), dim=1)
     scale = torch.rand(n_tokens, generator=chance)
     expected = jump.activate(unit) * scale[:, None]
-    mean, largest, firing = inference._pool(jump, unit, scale, chunk=chunk)
+    mean, largest, firing, squares = inference._pool(jump, unit, scale, chunk=chunk)
     torch.testing.assert_close(mean, expected.mean(0))
     torch.testing.assert_close(largest, expected.amax(0))
     torch.testing.assert_close(firing, (expected > 0).float().mean(0))
+    torch.testing.assert_close(squares, expected.square().mean(0))
 
 
 def test_maps_of_chosen_latents_average_to_the_pooled_features(tiny_model, tiny_patches):

@@ -10,6 +10,8 @@ from qtpy.QtCore import Qt
 
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.types import MultichannelImage
+from napari_bio_superposition.features.column_statistics import robust_tops
+from napari_bio_superposition.widgets.overlays import robust_top
 
 if TYPE_CHECKING:
     from tests.widgets.conftest import Desk
@@ -93,10 +95,12 @@ def test_one_fixed_scale_per_feature_and_a_scale_of_the_image(analysed: "Desk") 
     analysed.tick(latent)
     table = analysed.widget.controller.result.analysis.table
     layer = overlays.layer(latent)
-    fixed = float(table.var[Keys.MAX_ACTIVATION].iloc[latent])
+    fixed = float(robust_tops(table.var)[latent])
+    assert 0 < fixed <= table.var[Keys.MAX_ACTIVATION].iloc[latent]
     np.testing.assert_allclose(layer.contrast_limits, (0.0, fixed), rtol=1e-5)
     features.scale_box.setCurrentIndex(1)
-    assert layer.contrast_limits[1] < fixed
+    assert layer.contrast_limits[1] == pytest.approx(robust_top(layer.data))
+    assert layer.contrast_limits[1] != pytest.approx(fixed)
     features.opacity_slider.setValue(40)
     assert layer.opacity == pytest.approx(0.4)
     assert overlays.shown == (latent,)

@@ -62,7 +62,9 @@ class Keys:
     """Share of tokens on which the latent is active, over all patches of the table."""
     MEAN_ACTIVATION: Final = "mean_activation"
     MAX_ACTIVATION: Final = "max_activation"
-    """Largest activation at any place: the top of the fixed colour scale."""
+    ACTIVE_RMS: Final = "active_rms"
+    """Root mean square of the activation over the tokens on which the latent is active."""
+    """Largest activation at any place."""
 
     # uns
     PROVENANCE: Final = "bio_superposition"

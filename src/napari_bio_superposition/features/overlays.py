@@ -9,7 +9,6 @@ import numpy.typing as npt
 from anndata import AnnData
 
 from napari_bio_superposition.core.errors import TableError, list_choices
-from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.types import (
     DEATH,
     LYSOSOMES,
@@ -19,6 +18,7 @@ from napari_bio_superposition.core.types import (
     IntArray,
     MultichannelImage,
 )
+from napari_bio_superposition.features.column_statistics import robust_tops
 
 Colour = tuple[float, float, float]
 ROLE_COLOURS: Final[Mapping[str, Colour]] = {
@@ -207,7 +207,9 @@ def interpolation_weights(n_tokens: int, n_pixels: int) -> FloatArray:
 
 
 def fixed_scale(adata: AnnData, feature: str) -> tuple[float, float]:
-    """Return the colour scale of a feature: 0 to its largest activation in the whole table.
+    """Return the colour scale of a feature: 0 to its strong activations in the whole table.
+
+    Strong is what `robust_tops` says, so that one odd token does not darken all images.
 
     The same activation has the same colour in every image, unlike with the published scaling by
     each image's own percentiles, which hides how strong a feature is.
@@ -222,7 +224,7 @@ def fixed_scale(adata: AnnData, feature: str) -> tuple[float, float]:
             f"There is no feature {feature!r} among {adata.n_vars}. Choose one such as "
             f"{list_choices(adata.var_names[:3])}."
         )
-    top = float(adata.var.loc[feature, Keys.MAX_ACTIVATION])
+    top = float(robust_tops(adata.var.loc[[feature]])[0])
     return 0.0, top if top > 0 else 1.0
 
 

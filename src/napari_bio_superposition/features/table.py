@@ -18,6 +18,7 @@ from napari_bio_superposition.core.files import replaced_file, replaced_folder
 from napari_bio_superposition.core.keys import Keys, feature_name
 from napari_bio_superposition.core.provenance import Provenance
 from napari_bio_superposition.core.types import FloatArray, PatchSet
+from napari_bio_superposition.features.column_statistics import pool_rms
 
 SPARSE_BELOW: Final = 0.25
 """Share of nonzero entries below which the table is stored as a sparse matrix."""
@@ -51,6 +52,10 @@ class Encoded(Protocol):
     @property
     def firing(self) -> FloatArray:
         """Share of tokens on which a latent is active, ``(n, n_latents)``."""
+
+    @property
+    def squares(self) -> FloatArray:
+        """Mean squared activation, ``(n, n_latents)``."""
 
     @property
     def cnn(self) -> FloatArray:
@@ -104,6 +109,9 @@ def build_table(
     adata.var[Keys.FIRING_RATE] = _mean(encoded.firing, n_latents)
     adata.var[Keys.MEAN_ACTIVATION] = _mean(encoded.activations, n_latents)
     adata.var[Keys.MAX_ACTIVATION] = np.max(encoded.maxima, axis=0, initial=0.0)
+    adata.var[Keys.ACTIVE_RMS] = pool_rms(
+        _mean(encoded.squares, n_latents), adata.var[Keys.FIRING_RATE].to_numpy()
+    )
     return adata
 
 
@@ -345,6 +353,9 @@ def _pool_statistics(tables: Sequence[AnnData], values: Any) -> pd.DataFrame:
     var[Keys.FIRING_RATE] = weights @ rates
     var[Keys.MEAN_ACTIVATION] = _mean(values, len(var))
     var[Keys.MAX_ACTIVATION] = np.max([t.var[Keys.MAX_ACTIVATION] for t in tables], axis=0)
+    if all(Keys.ACTIVE_RMS in table.var for table in tables):
+        rms = np.stack([table.var[Keys.ACTIVE_RMS] for table in tables])
+        var[Keys.ACTIVE_RMS] = pool_rms(weights @ (rates * rms**2), weights @ rates)
     return var
 
 

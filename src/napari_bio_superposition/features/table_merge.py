@@ -16,6 +16,7 @@ from scipy import sparse
 from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.provenance import Provenance
+from napari_bio_superposition.features.column_statistics import pool_rms
 from napari_bio_superposition.features.table import (
     SPARSE_BELOW,
     as_categories,
@@ -38,6 +39,8 @@ class TablePart:
     features: tuple[str, ...]
     statistics: npt.NDArray[np.float64]
     """Firing rate, mean and largest activation per feature, ``(3, n_features)``."""
+    rms: npt.NDArray[np.float64] | None
+    """Root mean square where active, ``(n_features,)``; older tables lack it."""
     arrays: dict[str, int]
     """Name and width of each entry of ``obsm`` that can be joined."""
     provenance: Provenance
@@ -69,6 +72,7 @@ def read_part(path: Path) -> TablePart:
                 n_nonzero=int(n_nonzero),
                 features=tuple(var[var.attrs["_index"]].asstr()[:].tolist()),
                 statistics=np.stack([var[name][:].astype(float) for name in _STATISTICS]),
+                rms=var[Keys.ACTIVE_RMS][:] if Keys.ACTIVE_RMS in var else None,
                 arrays={key: obsm[key].shape[1] for key in _JOINABLE if key in obsm},
                 provenance=Provenance.from_json(file["uns"][Keys.PROVENANCE].asstr()[()]),
             )
@@ -205,6 +209,9 @@ def _pool_statistics(parts: Sequence[TablePart]) -> pd.DataFrame:
     for weight, part in zip(weights, parts, strict=True):
         pooled[:2] += weight * part.statistics[:2]
         np.maximum(pooled[2], part.statistics[2], out=pooled[2])
-    return pd.DataFrame(
-        dict(zip(_STATISTICS, pooled, strict=True)), index=pd.Index(parts[0].features)
-    )
+    columns = dict(zip(_STATISTICS, pooled, strict=True))
+    rms = [part.rms for part in parts if part.rms is not None]
+    if len(rms) == len(parts):
+        rates = np.stack([part.statistics[0] for part in parts])
+        columns[Keys.ACTIVE_RMS] = pool_rms(weights @ (rates * np.stack(rms) ** 2), pooled[0])
+    return pd.DataFrame(columns, index=pd.Index(parts[0].features))

@@ -62,6 +62,8 @@ class EncodedPatches:
         Largest activation of any token, same shape.
     firing
         Share of tokens on which the latent is active, same shape.
+    squares
+        Mean of the squared activation over all tokens, same shape.
     cnn
         Mean over the tokens that the SAE saw, ``(n, width)``: the CNN under the same
         preprocessing. With restored norms and centring ``image`` this is 0 by construction.
@@ -72,6 +74,7 @@ class EncodedPatches:
     activations: FloatArray
     maxima: FloatArray
     firing: FloatArray
+    squares: FloatArray
     cnn: FloatArray
     tokens: TokenCache | None = None
 
@@ -198,6 +201,7 @@ class _Results:
         self.activations = np.zeros((n, card.n_latents), np.float32)
         self.maxima = np.zeros_like(self.activations)
         self.firing = np.zeros_like(self.activations)
+        self.squares = np.zeros_like(self.activations)
         self.cnn = np.zeros((n, card.width), np.float32)
         self.unit: npt.NDArray[np.float16] | None = None
         if keep_tokens:
@@ -211,7 +215,14 @@ class _Results:
         tokens = None
         if self.unit is not None:
             tokens = TokenCache(self.unit, self.norms, self.map_shape, self.codes.collect())
-        return EncodedPatches(self.activations, self.maxima, self.firing, self.cnn, tokens)
+        pooled = self.activations, self.maxima, self.firing, self.squares
+        return EncodedPatches(*pooled, self.cnn, tokens)
+
+    def put(self, row: int, pooled: Tensor) -> None:
+        """Take what `_pool` returned of a patch."""
+        arrays = self.activations, self.maxima, self.firing, self.squares
+        for array, values in zip(arrays, pooled.cpu().numpy(), strict=True):
+            array[row] = values
 
 
 def _fits(model: FeatureModel, pixels: FloatArray, results: _Results, start: int) -> bool:
@@ -240,8 +251,7 @@ def _encode_batch(model: FeatureModel, pixels: FloatArray, results: _Results, st
     if codes is not None:
         codes.forget_part()
     for row, (unit, norms) in enumerate(zip(tokens.unit, scale, strict=True), start=start):
-        pooled = _pool(jump, unit, norms, codes=codes).cpu().numpy()
-        results.activations[row], results.maxima[row], results.firing[row] = pooled
+        results.put(row, _pool(jump, unit, norms, codes=codes))
         if codes is not None:
             codes.end_patch(row)
 
@@ -254,14 +264,14 @@ def _pool(
     chunk: int | None = None,
     codes: CodeCollector | None = None,
 ) -> Tensor:
-    """Return mean and maximum of the scaled activations, and firing share: ``(3, latents)``.
+    """Return mean and maximum of the scaled activations, firing, mean square: ``(4, latents)``.
 
     ``unit`` is ``(token, width)``, ``scale`` ``(token,)``. Everything of the size
     token x latents lives in two buffers of one chunk.
     """
     chunk = chunk or _choose_chunk(jump.W.shape[1], unit.device)
     buffers = unit.new_empty((2, min(chunk, len(unit)), jump.W.shape[1]))
-    total, largest, count = unit.new_zeros((3, jump.W.shape[1]))
+    total, largest, count, squares = unit.new_zeros((4, jump.W.shape[1]))
     for part, norms in zip(torch.split(unit, chunk), torch.split(scale, chunk), strict=True):
         out, active = buffers[:, : len(part)]
         jump.activate_into(part, out, active)
@@ -270,7 +280,8 @@ def _pool(
         count += active.sum(0)
         total += norms @ out
         torch.maximum(largest, out.mul_(norms[:, None]).amax(0), out=largest)
-    return torch.stack([total / len(unit), largest, count / len(unit)])
+        squares += torch.mul(out, out, out=active).sum(0)
+    return torch.stack([total / len(unit), largest, count / len(unit), squares / len(unit)])
 
 
 def _choose_chunk(n_latents: int, device: torch.device) -> int:

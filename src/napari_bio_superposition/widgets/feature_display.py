@@ -9,7 +9,7 @@ import numpy.typing as npt
 from psygnal import Signal
 
 from napari_bio_superposition.core.errors import TableError
-from napari_bio_superposition.core.keys import Keys, feature_name
+from napari_bio_superposition.core.keys import feature_name
 from napari_bio_superposition.core.types import FloatArray
 from napari_bio_superposition.widgets.contours import draw_contours
 from napari_bio_superposition.widgets.overlay_colormaps import base_name
@@ -234,8 +234,10 @@ class FeatureDisplay:
             self.clear()
             self._maps.clear()
         if image is not None and image.analysis.table is not None:
-            maxima = image.analysis.table.var[Keys.MAX_ACTIVATION]
-            self._tops = self._scales.include(image.scale_key, maxima)
+            from napari_bio_superposition.features.column_statistics import robust_tops
+
+            tops = robust_tops(image.analysis.table.var)
+            self._tops = self._scales.include(image.scale_key, tops)
         self.shown_changed.emit()
 
 
