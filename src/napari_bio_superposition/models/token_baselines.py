@@ -49,7 +49,8 @@ def random_dictionary(
 
 def _thresholds(tokens: Tensor, directions: Tensor, kept: int) -> Tensor:
     """Return the projection of each direction that *kept* tokens reach, ``(direction,)``."""
-    parts = [(tokens @ part.T).topk(kept, dim=0).values[-1] for part in torch.split(directions, 512)]
+    blocks = torch.split(directions, 512)
+    parts = [(tokens @ block.T).topk(kept, dim=0).values[-1] for block in blocks]
     return torch.cat(parts)
 
 
