@@ -15,8 +15,8 @@ from napari_bio_superposition.core.types import IntArray
 Matrix = npt.NDArray[np.float64]
 ACROSS, IMAGES, RNA = "across", "images", "rna"
 """What is coupled with what in `Coupling.half_losses`."""
-_PERFECT = 1e-5
-"""Loss below which ratios of losses mean nothing."""
+PERFECT_LOSS = 1e-5
+"""Loss, of distances up to 1, below which a fit is perfect and ratios of losses mean nothing."""
 _MAX_ASSIGNMENT = 4000
 """Cells up to which the best one-to-one matching is found exactly; time grows with the cube."""
 
@@ -122,7 +122,7 @@ class Coupling:
         if not self.half_losses:
             return None
         across, images, rna = (np.median(self.half_losses[key]) for key in (ACROSS, IMAGES, RNA))
-        return float(across / max((images + rna) / 2, _PERFECT))
+        return float(across / max((images + rna) / 2, PERFECT_LOSS))
 
     @property
     def shape(self) -> tuple[int, int]:

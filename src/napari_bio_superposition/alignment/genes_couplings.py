@@ -9,6 +9,7 @@ import numpy.typing as npt
 from napari_bio_superposition.alignment.basins import search_basins
 from napari_bio_superposition.alignment.checks import check_features, usable_neighbours
 from napari_bio_superposition.alignment.config import CouplingConfig
+from napari_bio_superposition.alignment.coupling import PERFECT_LOSS
 from napari_bio_superposition.alignment.gromov import centre_cost
 from napari_bio_superposition.alignment.plans import choose_solver, plan_all_cells
 from napari_bio_superposition.alignment.polish import polish_plan
@@ -137,7 +138,7 @@ def _couple_all(
     solver = choose_solver(config, max(map(len, surveys)))
     found = []
     for basin in basins[:limit]:
-        gap = (basin.loss - lowest) / lowest if lowest > 0 else 0.0
+        gap = (basin.loss - lowest) / max(lowest, PERFECT_LOSS)
         if gap > _FAR:
             break
         start: Matrix = basin.plan

@@ -17,7 +17,7 @@ from napari_bio_superposition.alignment.agreement import measure_agreement
 from napari_bio_superposition.alignment.basins import Basins, search_basins
 from napari_bio_superposition.alignment.checks import check_features, usable_neighbours
 from napari_bio_superposition.alignment.config import CouplingConfig
-from napari_bio_superposition.alignment.coupling import BasinReport, Coupling
+from napari_bio_superposition.alignment.coupling import PERFECT_LOSS, BasinReport, Coupling
 from napari_bio_superposition.alignment.gromov import CentredCost, centre_cost
 from napari_bio_superposition.alignment.halves import compare_halves
 from napari_bio_superposition.alignment.known import Known
@@ -37,8 +37,6 @@ from napari_bio_superposition.core.types import FloatArray
 _N_SUBSAMPLES = 3
 _SUBSAMPLE = 0.75
 _SUBSAMPLE_STARTS = 9
-_PERFECT = 1e-5
-"""Loss, of distances up to 1, below which a fit is perfect and ratios of losses mean nothing."""
 
 Surveys = tuple[Survey, Survey]
 
@@ -203,7 +201,7 @@ def _rank(
             BasinReport(
                 loss=loss,
                 entropic_loss=basin.loss,
-                gap=(loss - lowest) / max(lowest, _PERFECT),
+                gap=(loss - lowest) / max(lowest, PERFECT_LOSS),
                 starts=basin.starts,
                 agreement=measure_agreement(basin.plan, best),
             ),
