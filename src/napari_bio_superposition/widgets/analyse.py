@@ -4,8 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtGui import QCloseEvent
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
@@ -14,7 +13,6 @@ from qtpy.QtWidgets import (
     QSizePolicy,
     QTabWidget,
     QVBoxLayout,
-    QWidget,
 )
 from typing_extensions import override
 
@@ -22,6 +20,7 @@ from napari_bio_superposition.core.errors import BioSuperpositionError
 from napari_bio_superposition.core.progress import Job
 from napari_bio_superposition.widgets.analysis_jobs import FinishedAnalysis, find_devices
 from napari_bio_superposition.widgets.controller import AnalyseController
+from napari_bio_superposition.widgets.dock import Dock
 from napari_bio_superposition.widgets.failures import explain
 from napari_bio_superposition.widgets.jobs import JobRunner
 from napari_bio_superposition.widgets.readers import open_layers
@@ -41,7 +40,7 @@ _STORE_AFTER_MS = 300
 """napari writes a file at each change of a setting; a slider changes it many times a second."""
 
 
-class AnalyseWidget(QWidget):
+class AnalyseWidget(Dock):
     """Finds nuclei, scores cell death and describes patches of an open image by SAE features.
 
     Parameters
@@ -217,18 +216,6 @@ class AnalyseWidget(QWidget):
         store_settings(self.setup.read_settings(features.scale_mode, features.opacity))
 
     @override
-    def event(self, event: QEvent | None) -> bool:
-        # napari takes the widget out of its dock when the dock is closed, and tells nobody.
-        is_moved = event is not None and event.type() == QEvent.Type.ParentChange
-        if is_moved and self.parent() is None:
-            self._shut_down()
-        return bool(super().event(event))
-
-    @override
-    def closeEvent(self, event: QCloseEvent | None) -> None:
-        self._shut_down()
-        super().closeEvent(event)
-
     def _shut_down(self) -> None:
         self._refresh_soon.stop()
         if self._store_soon.isActive():

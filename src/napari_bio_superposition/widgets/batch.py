@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QTimer, QUrl, Signal
-from qtpy.QtGui import QCloseEvent, QDesktopServices
+from qtpy.QtCore import QTimer, QUrl, Signal
+from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QApplication,
     QFrame,
@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QScrollArea,
     QTabWidget,
     QVBoxLayout,
-    QWidget,
 )
 from typing_extensions import override
 
@@ -29,6 +28,7 @@ from napari_bio_superposition.widgets.batch_jobs import (
 )
 from napari_bio_superposition.widgets.batch_setup_panel import BatchSetupPanel
 from napari_bio_superposition.widgets.batch_table import FieldTable
+from napari_bio_superposition.widgets.dock import Dock
 from napari_bio_superposition.widgets.failures import explain
 from napari_bio_superposition.widgets.geometry import Geometry
 from napari_bio_superposition.widgets.image_layers import make_image_layers
@@ -50,7 +50,7 @@ _REPORT = "report.html"
 _PLAN = "plan.json"
 
 
-class BatchWidget(QWidget):
+class BatchWidget(Dock):
     """Analyses all fields of a folder or plate, and opens what was found.
 
     Parameters
@@ -295,18 +295,6 @@ class BatchWidget(QWidget):
     # --- closing ---------------------------------------------------------------------------------
 
     @override
-    def event(self, event: QEvent | None) -> bool:
-        # napari takes the widget out of its dock when the dock is closed, and tells nobody.
-        is_moved = event is not None and event.type() == QEvent.Type.ParentChange
-        if is_moved and self.parent() is None:
-            self._shut_down()
-        return bool(super().event(event))
-
-    @override
-    def closeEvent(self, event: QCloseEvent | None) -> None:
-        self._shut_down()
-        super().closeEvent(event)
-
     def _shut_down(self) -> None:
         self._pictures_soon.stop()
         self.setup.shut_down()

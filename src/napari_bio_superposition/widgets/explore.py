@@ -4,20 +4,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtGui import QCloseEvent
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
     QSizePolicy,
     QTabWidget,
     QVBoxLayout,
-    QWidget,
 )
 from typing_extensions import override
 
 from napari_bio_superposition.core.errors import BioSuperpositionError, TableError
 from napari_bio_superposition.core.progress import Job, run
+from napari_bio_superposition.widgets.dock import Dock
 from napari_bio_superposition.widgets.explore_compute import ComputePanel
 from napari_bio_superposition.widgets.explore_controller import ExploreController
 from napari_bio_superposition.widgets.explore_dynamics import DynamicsPanel
@@ -52,7 +51,7 @@ _NARROW_TABS = "QTabBar::tab { padding: 3px 3px; }"
 _ZARR_FILES = (".zattrs", ".zgroup", "zarr.json")
 
 
-class ExploreWidget(QWidget):
+class ExploreWidget(Dock):
     """Plots the patches of all images of the study, linked both ways with the image.
 
     Parameters
@@ -375,18 +374,6 @@ class ExploreWidget(QWidget):
     # --- end ---------------------------------------------------------------------------------
 
     @override
-    def event(self, event: QEvent | None) -> bool:
-        # napari takes the widget out of its dock when the dock is closed, and tells nobody.
-        is_moved = event is not None and event.type() == QEvent.Type.ParentChange
-        if is_moved and self.parent() is None:
-            self._shut_down()
-        return bool(super().event(event))
-
-    @override
-    def closeEvent(self, event: QCloseEvent | None) -> None:
-        self._shut_down()
-        super().closeEvent(event)
-
     def _shut_down(self) -> None:
         self._refresh_soon.stop()
         self.runner.cancel()

@@ -3,8 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QSize, Qt
-from qtpy.QtGui import QCloseEvent
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QApplication,
     QScrollArea,
@@ -19,6 +18,7 @@ from napari_bio_superposition.core.errors import BioSuperpositionError
 from napari_bio_superposition.core.progress import Job
 from napari_bio_superposition.widgets.channel_page import ChannelPage
 from napari_bio_superposition.widgets.compare_page import ComparePage
+from napari_bio_superposition.widgets.dock import Dock
 from napari_bio_superposition.widgets.effect_page import EffectPage
 from napari_bio_superposition.widgets.failures import explain
 from napari_bio_superposition.widgets.feature_page_view import FeaturePageView
@@ -52,7 +52,7 @@ _PAGES: tuple[type[FeaturesPage], ...] = (
 _NO_IMAGE = "No analysed image: run the dock Analyse, or load a result there"
 
 
-class FeaturesWidget(QWidget):
+class FeaturesWidget(Dock):
     """Explores the features of analysed images.
 
     Parameters
@@ -212,18 +212,6 @@ class FeaturesWidget(QWidget):
         return QSize(_USUAL_WIDTH_PX, super().sizeHint().height())
 
     @override
-    def event(self, event: QEvent | None) -> bool:
-        # napari takes the widget out of its dock when the dock is closed, and tells nobody.
-        is_moved = event is not None and event.type() == QEvent.Type.ParentChange
-        if is_moved and self.parent() is None:
-            self._shut_down()
-        return bool(super().event(event))
-
-    @override
-    def closeEvent(self, event: QCloseEvent | None) -> None:
-        self._shut_down()
-        super().closeEvent(event)
-
     def _shut_down(self) -> None:
         self.runner.cancel()
         self.drawing.shut_down()

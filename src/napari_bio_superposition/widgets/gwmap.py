@@ -4,8 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent
-from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
@@ -14,12 +12,12 @@ from qtpy.QtWidgets import (
     QSizePolicy,
     QTabWidget,
     QVBoxLayout,
-    QWidget,
 )
 from typing_extensions import override
 
 from napari_bio_superposition.core.errors import BioSuperpositionError, TableError
 from napari_bio_superposition.core.progress import Job
+from napari_bio_superposition.widgets.dock import Dock
 from napari_bio_superposition.widgets.failures import explain
 from napari_bio_superposition.widgets.gwmap_couple import CouplePanel
 from napari_bio_superposition.widgets.gwmap_genes import GenesPanel
@@ -52,7 +50,7 @@ _RUN_TEXT = ("Prepare RNA", "Couple", "Rank genes", "Rank genes")
 _NARROW_TABS = "QTabBar::tab { padding: 3px 8px; }"
 
 
-class GwMapWidget(QWidget):
+class GwMapWidget(Dock):
     """Couples the patches of the study with RNA cells, and paints genes onto images.
 
     Parameters
@@ -311,18 +309,6 @@ class GwMapWidget(QWidget):
     # --- end ---------------------------------------------------------------------------------
 
     @override
-    def event(self, event: QEvent | None) -> bool:
-        # napari takes the widget out of its dock when the dock is closed, and tells nobody.
-        is_moved = event is not None and event.type() == QEvent.Type.ParentChange
-        if is_moved and self.parent() is None:
-            self._shut_down()
-        return bool(super().event(event))
-
-    @override
-    def closeEvent(self, event: QCloseEvent | None) -> None:
-        self._shut_down()
-        super().closeEvent(event)
-
     def _shut_down(self) -> None:
         self.runner.cancel()
         self.state.close()

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, QTimer, Signal
-from qtpy.QtGui import QCloseEvent
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
     QApplication,
     QFrame,
@@ -22,6 +21,7 @@ from napari_bio_superposition.core.errors import BioSuperpositionError
 from napari_bio_superposition.core.progress import Progress
 from napari_bio_superposition.widgets.analysis_jobs import find_devices
 from napari_bio_superposition.widgets.curve_view import CurveView
+from napari_bio_superposition.widgets.dock import Dock
 from napari_bio_superposition.widgets.failures import explain
 from napari_bio_superposition.widgets.jobs import JobRunner
 from napari_bio_superposition.widgets.run_bar import RunBar
@@ -47,7 +47,7 @@ _KNOWN_DEVICES = 2
 """Automatic and CPU; listing the others imports torch."""
 
 
-class TrainWidget(QWidget):
+class TrainWidget(Dock):
     """Trains an encoder and an SAE on a folder of images; the model then appears in *Analyse*.
 
     Parameters
@@ -231,18 +231,6 @@ class TrainWidget(QWidget):
             self._start_preview()
 
     @override
-    def event(self, event: QEvent | None) -> bool:
-        # napari takes the widget out of its dock when the dock is closed, and tells nobody.
-        is_moved = event is not None and event.type() == QEvent.Type.ParentChange
-        if is_moved and self.parent() is None:
-            self._shut_down()
-        return bool(super().event(event))
-
-    @override
-    def closeEvent(self, event: QCloseEvent | None) -> None:
-        self._shut_down()
-        super().closeEvent(event)
-
     def _shut_down(self) -> None:
         self._preview_soon.stop()
         for runner in (self.runner, self._previewer, self._finder):
