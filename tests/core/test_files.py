@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from napari_bio_superposition.core.errors import OutputError
-from napari_bio_superposition.core.files import make_folder, replaced_file, replaced_folder
+from napari_bio_superposition.core.files import (
+    make_folder,
+    remove_leftovers,
+    replaced_file,
+    replaced_folder,
+)
 
 
 def test_a_file_appears_complete(tmp_path: Path) -> None:
@@ -51,6 +56,17 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         _write_half(tmp_path / "file" / "table.csv")
     with pytest.raises(OutputError, match=r"cannot be written.*Choose a folder"):
         _fill_half(tmp_path / "file" / "image")
+
+
+def test_leftovers_of_a_killed_attempt_go_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("P1_[a]", "P1_[a]_s2"):
+        part = replaced_folder(tmp_path / name)
+        (part.__enter__() / "half").touch()  # never left, as if killed
+    (tmp_path / "P1_[a]").mkdir()
+    remove_leftovers(tmp_path / "P1_[a]")
+    names = sorted(path.name.split(".part.")[-1] for path in tmp_path.iterdir())
+    assert names == ["P1_[a]", "P1_[a]_s2"]
+    assert (tmp_path / "P1_[a]").is_dir()
 
 
 def _write_half(target: Path) -> None:

@@ -1,6 +1,7 @@
 """Write files and folders whole or not at all: under a temporary name first, then renamed."""
 
 import contextlib
+import glob
 import os
 import shutil
 import uuid
@@ -61,6 +62,18 @@ def replaced_folder(path: Path) -> Iterator[Path]:
                 part.rename(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what a killed process left of its attempt to write *path*.
+
+    Only for callers who know that nobody else is writing it.
+    """
+    for part in path.parent.glob(f".*.part.{glob.escape(path.name)}"):
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> Path:

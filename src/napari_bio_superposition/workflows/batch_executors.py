@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from napari_bio_superposition.core.errors import BioSuperpositionError, MissingExtraError
+from napari_bio_superposition.core.files import remove_leftovers
 from napari_bio_superposition.core.progress import Job, run
 from napari_bio_superposition.workflows.batch_plan import BatchPlan, Unit
 from napari_bio_superposition.workflows.batch_unit import Outcome, open_worker, write_failure
@@ -62,8 +63,7 @@ class ProcessPool:
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
             worker.process.kill()
-            worker.process.join()
-            worker.pipe.close()
+            self._clear_up(worker)
 
     def outcomes(self, units: Sequence[Unit]) -> Iterator[Outcome]:
         """Do all fields; yield each outcome as it comes, in any order.
@@ -115,14 +115,20 @@ class ProcessPool:
         yield message
 
     def _replace(self, number: int, worker: _Process) -> _Process:
-        worker.process.join()
-        worker.pipe.close()
+        self._clear_up(worker)
         if worker.unit is None:
             raise BioSuperpositionError(
                 f"A worker process ended by itself with code {worker.process.exitcode}, before it "
                 "had anything to do. Run with one process to see why."
             )
         return self._start(number)
+
+    def _clear_up(self, worker: _Process) -> None:
+        """Wait for the end of a worker; what it was writing when it was killed is removed."""
+        worker.process.join()
+        worker.pipe.close()
+        if worker.unit is not None:
+            remove_leftovers(self.plan.shard(worker.unit))
 
     def _try_again(self, unit: Unit, waiting: deque[Unit]) -> Iterator[Outcome]:
         attempts = self._attempts[unit.id] = self._attempts.get(unit.id, 0) + 1
