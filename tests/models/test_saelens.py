@@ -93,3 +93,56 @@ def test_missing_files_and_full_folders_are_errors(tiny_model, tmp_path):
     save_file(tensors, folder / SAE_FILE)
     with pytest.raises(ModelError, match="lack threshold"):
         import_saelens(folder)
+
+
+def test_saelens_itself_reads_our_export_and_computes_the_same(tiny_model, tmp_path):
+    sae_lens = pytest.importorskip("sae_lens")  # not a dependency; see docs/sae-kinds.md
+    theirs = sae_lens.SAE.load_from_disk(export_saelens(tiny_model, tmp_path / "sae"))
+    assert theirs.cfg.architecture() == "jumprelu"
+    assert theirs.cfg.metadata.preprocessing["centring"] == "dataset"
+    tokens = torch.nn.functional.normalize(torch.randn(500, 16), dim=1)
+    activations = tiny_model.sae.encode(tokens)
+    assert 0 < (activations > 0).float().mean() < 1
+    torch.testing.assert_close(theirs.encode(tokens), activations, atol=1e-6, rtol=1e-5)
+    rebuilt = tiny_model.sae.decode(activations)
+    torch.testing.assert_close(theirs(tokens), rebuilt, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["jumprelu", "gated", "standard"])
+@pytest.mark.parametrize("centred", [True, False])
+def test_what_saelens_itself_saves_computes_the_same_here(architecture, centred, tmp_path):
+    sae_lens = pytest.importorskip("sae_lens")
+    cfg = {"architecture": architecture, "d_in": 16, "d_sae": 40, "apply_b_dec_to_input": centred}
+    theirs = sae_lens.SAE.from_dict(cfg)
+    with torch.no_grad():
+        for name, parameter in theirs.named_parameters():
+            parameter.normal_(std=0.5)
+            if name == "threshold":
+                parameter.abs_()
+    theirs.save_model(tmp_path)
+    ours = import_saelens(tmp_path).sae
+    tokens = torch.randn(500, 16)
+    torch.testing.assert_close(ours.encode(tokens), theirs.encode(tokens), atol=1e-5, rtol=1e-5)
+    rebuilt = ours.decode(ours.encode(tokens))
+    torch.testing.assert_close(rebuilt, theirs(tokens), atol=1e-5, rtol=1e-5)
+
+
+def test_a_gated_sae_is_folded_and_a_missing_bias_is_subtracted(tmp_path):
+    # One feature by hand: W 2, r_mag ln 3, b_mag 1, b_gate -1, b_dec 0.5 subtracted from x = 1.5:
+    # the gate sees 2 - 1 > 0 and opens, the magnitude is 2 * 3 + 1; at x = 0.9 the gate is shut.
+    tensors = {
+        "W_enc": torch.tensor([[2.0]]),
+        "r_mag": torch.tensor([3.0]).log(),
+        "b_mag": torch.tensor([1.0]),
+        "b_gate": torch.tensor([-1.0]),
+        "W_dec": torch.tensor([[1.0]]),
+        "b_dec": torch.tensor([0.5]),
+    }
+    save_file(tensors, tmp_path / SAE_FILE)
+    cfg = {"architecture": "gated", "d_in": 1, "d_sae": 1}
+    (tmp_path / CFG_FILE).write_text(json.dumps(cfg))
+    sae = import_saelens(tmp_path).sae
+    torch.testing.assert_close(sae.encode(torch.tensor([[1.5], [0.9]])), torch.tensor([[7.0], [0]]))
+    (tmp_path / CFG_FILE).write_text(json.dumps(cfg | {"activation_fn_str": "topk"}))
+    with pytest.raises(ModelError, match="topk"):
+        import_saelens(tmp_path)

@@ -23,6 +23,9 @@ from napari_bio_superposition.models.sae_jumprelu import JumpReluSAE
 CFG_FILE: Final = "cfg.json"
 SAE_FILE: Final = "sae_weights.safetensors"
 _SAELENS_NAMES: Final = ("W_enc", "b_enc", "threshold", "W_dec", "b_dec")
+_READ: Final = ("jumprelu", "gated", "standard")
+_LAYOUT: Final = "6.0.0"
+"""Release of SAELens whose layout is written; without it, SAELens drops our metadata."""
 _MEAN_TOKEN: Final = "mean_token.safetensors"  # a name, no secret
 
 
@@ -92,6 +95,7 @@ def describe_saelens(card: ModelCard) -> dict[str, Any]:
         "normalize_activations": "none",
         "reshape_activations": "none",
         "metadata": {
+            "sae_lens_version": _LAYOUT,
             "model_name": card.name,
             "hook_name": card.tap,
             "trained_as": card.sae_kind,
@@ -105,7 +109,7 @@ def describe_saelens(card: ModelCard) -> dict[str, Any]:
 
 
 def import_saelens(folder: Path) -> ImportedSae:
-    """Read a JumpReLU or standard (ReLU) SAE in SAELens's layout.
+    """Read a JumpReLU, gated or standard (ReLU) SAE in SAELens's layout.
 
     Returns
     -------
@@ -123,8 +127,10 @@ def import_saelens(folder: Path) -> ImportedSae:
     shape = (int(cfg["d_in"]), int(cfg["d_sae"]))
     if cfg["architecture"] == "standard":
         tensors.setdefault("threshold", torch.zeros(shape[1]))
+    if cfg["architecture"] == "gated":
+        tensors = _fold_gate(tensors)
     _check(tensors, shape, folder)
-    if cfg.get("apply_b_dec_to_input"):  # folded into the encoder's bias: (x - b) W = x W - b W
+    if cfg.get("apply_b_dec_to_input", True):  # SAELens's default; (x - b) W = x W - b W
         tensors["b_enc"] = tensors["b_enc"] - tensors["b_dec"] @ tensors["W_enc"]
     sae = JumpReluSAE(*shape)
     sae.load_state_dict({name: tensors[name].float() for name in _SAELENS_NAMES})
@@ -150,6 +156,19 @@ def attach_sae(encoder: Encoder, imported: ImportedSae, card: ModelCard) -> Feat
         card, sae_kind="jumprelu", n_latents=imported.sae.n_latents, weights_sha256=""
     )
     return FeatureModel(fitting, encoder, imported.sae, imported.mean_token)
+
+
+def _fold_gate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a gated SAE as one product and one threshold per latent; it must be complete.
+
+    Its gate ``x W + b_gate > 0`` is ``y > b_mag - exp(r_mag) b_gate`` for the magnitude's
+    ``y = x W exp(r_mag) + b_mag``.
+    """
+    if not {"W_enc", "r_mag", "b_mag", "b_gate"} <= set(tensors):
+        return tensors  # what is missing is said by `_check`
+    scale, bias = tensors["r_mag"].exp(), tensors["b_mag"]
+    threshold = (bias - scale * tensors["b_gate"]).clamp_min(0)
+    return tensors | {"W_enc": tensors["W_enc"] * scale, "b_enc": bias, "threshold": threshold}
 
 
 def _explain_steps(card: ModelCard) -> list[str]:
@@ -186,10 +205,12 @@ def _read_cfg(path: Path) -> dict[str, Any]:
             f"{path} is no config of SAELens ({error}). Give a folder with {CFG_FILE} and "
             f"{SAE_FILE}."
         ) from error
-    if known["architecture"] not in ("jumprelu", "standard"):
+    activation = cfg.get("activation_fn", cfg.get("activation_fn_str", "relu"))
+    if known["architecture"] not in _READ or activation != "relu":
         raise ModelError(
-            f"The architecture {known['architecture']!r} of {path} is not known here. Save it for "
-            "inference in SAELens first, which folds it to jumprelu; standard works too."
+            f"The architecture {known['architecture']!r} ({activation}) of {path} is not known "
+            f"here; {list_choices(_READ)} with relu are. Save a batch top-k SAE for inference in "
+            "SAELens first, which folds it to jumprelu."
         )
     if cfg.get("normalize_activations", "none") not in ("none", None):
         raise ModelError(
