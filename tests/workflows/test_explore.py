@@ -12,6 +12,7 @@ from napari_bio_superposition.cli import main
 from napari_bio_superposition.core.errors import RegionError, TableError
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import run
+from napari_bio_superposition.features.notes import read_notes
 from napari_bio_superposition.features.table import read_table
 from napari_bio_superposition.imaging.simulate import simulate_study, write_study
 from napari_bio_superposition.imaging.simulation_config import SimulationConfig
@@ -91,6 +92,48 @@ def test_a_region_is_asked_from_a_mask_file(
         ask(study, tiny_model_folder, tmp_path, do="region")
 
 
+def test_channels_effects_and_maps_are_asked_of_an_image(
+    study: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    image = str(open_table(study / "analysis").obs[Keys.IMAGE].iloc[0])
+    question = {"image": image, "images": [study / "analysis"]}  # the results know their images
+    explained = ask(study, tiny_model_folder, tmp_path, do="channel", channel=3, **question)
+    assert explained.files[0].name == "channel_00003.csv"
+    assert explained.found["explained"].notna().all()
+    assert "Channel 3: " in explained.notes[0]
+    matched = ask(study, tiny_model_folder, tmp_path, do="match", **question)
+    assert matched.found["coverage"].is_monotonic_increasing
+    assert "uses no decoder" in matched.notes[0]
+    feature = str(explained.found["feature"].iloc[0])
+    effect = ask(study, tiny_model_folder, tmp_path, do="effect", features=(feature,), **question)
+    assert set(effect.found["read_out"]) >= {"embedding"}
+    drawn = ask(study, tiny_model_folder, tmp_path, do="overlay", features=(feature,), **question)
+    assert [path.name for path in drawn.files] == [f"{feature}.tif", f"{feature}.png"]
+    values = tifffile.imread(drawn.files[0])
+    table = open_table(study / "analysis")
+    rows = table[(table.obs[Keys.IMAGE].astype(str) == image).to_numpy(), feature]
+    assert values.shape == (256, 256)
+    assert np.nanmean(values) == pytest.approx(float(rows.to_df().to_numpy().mean()), rel=0.1)
+
+
+def test_notes_and_lists_are_kept_for_the_model(
+    study: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    ask(
+        study, tiny_model_folder, tmp_path, do="note", features=("latent_00003",), name="threads",
+        note="only in the periphery",
+    )  # fmt: skip
+    listed = ask(study, tiny_model_folder, tmp_path, do="list", keep_list="few", n_shown=2)
+    book = read_notes(notes_of_model(str(tiny_model_folder)))
+    assert book.names[3] == "threads"
+    assert book.notes[3] == "only in the periphery"
+    assert len(book.latents_of("few")) == 12
+    assert len(listed.found) == 2
+    notes_of_model(str(tiny_model_folder)).unlink()
+    with pytest.raises(TableError, match="about one feature"):
+        ask(study, tiny_model_folder, tmp_path, do="note", name="x")
+
+
 def test_the_gallery_is_one_page_with_all_its_pictures(
     study: Path, tiny_model_folder: Path, tmp_path: Path
 ) -> None:
@@ -105,6 +148,20 @@ def test_the_gallery_is_one_page_with_all_its_pictures(
     assert base64.b64decode(pictures[0]).startswith(b"\x89PNG")
     assert "latent 3" in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)  # nothing is loaded from elsewhere
+    assert "no picture" not in page
+    other = (
+        study
+        / "study"
+        / "images"
+        / sorted(path.name for path in (study / "study" / "images").glob("*.tif"))[0]
+    )
+    half = ask(
+        study, tiny_model_folder, tmp_path, do="gallery", images=[other],
+        features=("latent_00003",),
+    )  # fmt: skip
+    page = half.files[0].read_text(encoding="utf-8")
+    assert page.count(">no picture<") > 0
+    assert "is not among" in page  # and the page says why
     plain = ask(study, tiny_model_folder, tmp_path, do="gallery", features=("latent_00003",))
     assert "No pictures" in plain.files[0].read_text(encoding="utf-8")
 

@@ -124,6 +124,24 @@ def attribute_channel(
     )
 
 
+def channel_map(model: FeatureModel, tokens: TokenCache, channel: int) -> FloatArray:
+    """Return one CNN channel at all tokens as the SAE sees it, ``(n, h, w)``, with its sign.
+
+    Centred, and with norms restored if the card says so: the same preprocessing as for latents.
+
+    Raises
+    ------
+    ModelError
+        Where there is no such channel.
+    """
+    _check_channel(model, channel, np.arange(1))
+    values = tokens.unit[..., channel].astype(np.float32)
+    if model.card.norm_restored:
+        values *= tokens.norms
+    maps: FloatArray = values.reshape(len(tokens), *tokens.map_shape)
+    return maps
+
+
 @dataclass(frozen=True, eq=False)
 class MapMatch:
     """Result of the paper's greedy matching.

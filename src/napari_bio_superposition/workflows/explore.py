@@ -1,61 +1,42 @@
 """Exploring features without a window: lists, comparisons, regions, galleries, made images."""
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from napari_bio_superposition.core.errors import RegionError, TableError, list_choices
+from napari_bio_superposition.core.errors import TableError, list_choices
 from napari_bio_superposition.core.files import replaced_file
-from napari_bio_superposition.core.keys import Keys, latent_of
+from napari_bio_superposition.core.keys import latent_of
 from napari_bio_superposition.core.progress import Job, Progress
-from napari_bio_superposition.core.provenance import Provenance
-from napari_bio_superposition.core.types import BoolArray
 from napari_bio_superposition.features.differential import compare_groups
-from napari_bio_superposition.features.notes import NoteBook, notes_path, read_notes
-from napari_bio_superposition.features.regions import split_regions
+from napari_bio_superposition.features.notes import (
+    NoteBook,
+    change_notes,
+    notes_path,
+    read_notes,
+)
 from napari_bio_superposition.features.search import filter_features, list_features, write_list
 from napari_bio_superposition.features.similarity import column_of
-from napari_bio_superposition.features.table import read_provenance, read_table
+from napari_bio_superposition.features.table import read_table
 from napari_bio_superposition.models.activation_maximization import maximize_activation
 from napari_bio_superposition.models.card import read_card
 from napari_bio_superposition.models.catalogue import bundled_folder, find_model, user_folder
-from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
-from napari_bio_superposition.workflows.analyze import (
-    ImageAnalysis,
-    adapt_to_card,
-    assign_roles,
-    cut_patches,
-    restore_tokens,
-)
-from napari_bio_superposition.workflows.config_files import config_from_plain
 from napari_bio_superposition.workflows.explore_config import ExploreConfig
-from napari_bio_superposition.workflows.explore_images import ImageLibrary
+from napari_bio_superposition.workflows.explore_image import (
+    ask_image,
+    open_library,
+    settings_of,
+)
+from napari_bio_superposition.workflows.explore_result import ExploreResult
 from napari_bio_superposition.workflows.feature_gallery import Gallery, write_gallery
-from napari_bio_superposition.workflows.loading import LoadedModels, load_models
-from napari_bio_superposition.workflows.region_query import rank_latents
+from napari_bio_superposition.workflows.loading import load_models
 
-
-@dataclass(frozen=True, eq=False)
-class ExploreResult:
-    """What was found: a table for a person, and the files that were written."""
-
-    found: pd.DataFrame
-    files: tuple[Path, ...] = ()
-    notes: tuple[str, ...] = field(default=())
-
-    def as_plain(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
-        return {
-            "rows": self.found.to_dict("records"),
-            "files": [str(path) for path in self.files],
-            "notes": list(self.notes),
-        }
+_OF_IMAGE: Final = ("region", "channel", "match", "effect", "overlay")
+"""Questions that need the tokens of one image."""
 
 
 def explore(
@@ -77,9 +58,11 @@ def explore(
     out
         Folder for what is written.
     images
-        The images behind the table: for regions and for pictures.
+        The images behind the table, or folders that `analyze` or `batch` wrote: for pictures, and
+        for questions about one image.
     mask
-        For regions: an image of whole numbers, each a region; 0 is background.
+        An image of whole numbers, each a region; 0 is background. Regions need it; channels and
+        effects are otherwise about all patches.
 
     Raises
     ------
@@ -88,17 +71,22 @@ def explore(
     """
     yield Progress("Reading the table")
     table = open_table(source)
-    if config.do == "region":
-        return (yield from _ask_region(table, config, out, images, mask))
     if config.do == "compare":
         return _compare(table, config, out)
+    if config.do == "note":
+        return _take_note(table, config)
+    if config.do in ("region", "channel", "match"):
+        job = ask_image(table, (), config, out, images=images, mask=mask)
+        return (yield from job)
     notes = read_notes(notes_of_model(config.model))
     listed = filter_features(list_features(table, groupby=config.groupby), config.find, notes)
     if config.do == "list":
-        return ExploreResult(
-            listed.head(config.n_shown), (write_list(listed, out / "features.csv"),)
-        )
+        return _keep_list(listed, config, out)
     chosen = list(config.features) or listed["feature"].head(config.n_shown).tolist()
+    if not chosen:
+        raise TableError("No feature fits the filter. Widen it, or name some with --features.")
+    if config.do in _OF_IMAGE:
+        return (yield from ask_image(table, chosen, config, out, images=images, mask=mask))
     if config.do == "gallery":
         return (yield from _draw_gallery(table, chosen, notes, config, (out, images)))
     return (yield from _maximize(table, chosen[0], config, out))
@@ -129,6 +117,46 @@ def notes_of_model(model: str) -> Path:
     return notes_path(own, sha256, user_folder().parent / "notes")
 
 
+def _keep_list(listed: pd.DataFrame, config: ExploreConfig, out: Path) -> ExploreResult:
+    files = [write_list(listed, out / "features.csv")]
+    if config.keep_list:
+        latents = listed["latent"].tolist()
+        change_notes(
+            _own_notes(config.model), lambda book: book.with_list(config.keep_list, latents)
+        )
+    return ExploreResult(listed.head(config.n_shown), tuple(files))
+
+
+def _take_note(table: AnnData, config: ExploreConfig) -> ExploreResult:
+    """Name a feature, or write a note, for all images of the model."""
+    if len(config.features) != 1:
+        raise TableError("A note is about one feature. Name it with --features latent_00042.")
+    latent = latent_of(config.features[0])
+    if not 0 <= latent < table.n_vars:
+        raise TableError(f"There is no feature {config.features[0]} among {table.n_vars}.")
+
+    def change(book: NoteBook) -> NoteBook:
+        book = book.with_name(latent, config.name) if config.name else book
+        return book.with_note(latent, config.note) if config.note else book
+
+    path = _own_notes(config.model)
+    book = change_notes(path, change)
+    found = pd.DataFrame(
+        {
+            "feature": config.features,
+            "name": [book.names.get(latent, "")],
+            "note": [book.notes.get(latent, "")],
+        }
+    )
+    return ExploreResult(found, (path,))
+
+
+def _own_notes(model: str) -> Path:
+    path = notes_of_model(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def _compare(table: AnnData, config: ExploreConfig, out: Path) -> ExploreResult:
     if config.groupby not in table.obs:
         raise TableError(
@@ -152,72 +180,6 @@ def _compare(table: AnnData, config: ExploreConfig, out: Path) -> ExploreResult:
     return ExploreResult(shown, (path,), (warning,) if warning else ())
 
 
-def _ask_region(
-    table: AnnData,
-    config: ExploreConfig,
-    out: Path,
-    images: Sequence[Path],
-    mask: Path | None,
-) -> Job[ExploreResult]:
-    if mask is None or not images:
-        raise RegionError(
-            "A region needs the painted mask and the image. Give --mask and --images."
-        )
-    models, library = yield from _load(table, config, images)
-    ids = table.obs[Keys.IMAGE].astype(str).unique().tolist()
-    if not config.image and len(ids) > 1:
-        raise RegionError(f"Say in which image, with --image: {list_choices(ids[:8])}.")
-    analysis = yield from _encode_image(table, config.image or ids[0], models, library)
-    found = rank_latents(
-        analysis,
-        models,
-        _read_mask(mask),
-        config.query,
-        rng=np.random.default_rng(config.seed),
-    )
-    path = write_list(found, out / "region.csv")
-    shown = found.groupby("region", sort=False).head(config.n_shown)
-    notes = [f"{name}: {counts}" for name, counts in found.attrs.items()]
-    return ExploreResult(shown, (path,), tuple(notes))
-
-
-def _encode_image(
-    table: AnnData, image_id: str, models: LoadedModels, library: ImageLibrary
-) -> Job[ImageAnalysis]:
-    card = models.features.card
-    image = assign_roles(library.read(image_id), library.config, card)
-    patches = cut_patches(image, card.channel_roles, adapt_to_card(library.config, card))
-    is_row = np.isin(np.array(patches.ids), table.obs_names.to_numpy(str))
-    patches = dataclasses.replace(patches, accepted=is_row)
-    if not is_row.any():
-        raise RegionError(f"The table has no patch of the image {image_id}. Choose another image.")
-    provenance = Provenance({}, {}, library.config.seed, models.device, {}, {}, card.flags)
-    analysis = ImageAnalysis(
-        image=image,
-        labels=None,
-        patches=patches,
-        dye=None,
-        death=None,
-        table=None,
-        tokens=None,
-        provenance=provenance,
-    )
-    return (yield from restore_tokens(analysis, models))
-
-
-def _read_mask(path: Path) -> dict[str, BoolArray]:
-    from skimage.io import imread
-
-    try:
-        painted = np.squeeze(np.asarray(imread(path)))
-    except Exception as error:  # readers raise whatever a damaged byte leads to
-        raise RegionError(
-            f"{path.name} cannot be read as a mask ({type(error).__name__}: {error}). "
-            "Save the Labels layer as TIFF or PNG."
-        ) from error
-    return split_regions(painted)
-
-
 def _draw_gallery(
     table: AnnData,
     features: Sequence[str],
@@ -228,7 +190,7 @@ def _draw_gallery(
     out, images = places
     models, library = None, None
     if images:
-        models, library = yield from _load(table, config, images)
+        models, library = yield from open_library(table, config, images)
     job = write_gallery(
         table,
         Gallery(features, notes, config.groupby),
@@ -243,7 +205,7 @@ def _draw_gallery(
 
 
 def _maximize(table: AnnData, feature: str, config: ExploreConfig, out: Path) -> Job[ExploreResult]:
-    models = yield from load_models(_analysis_config(table, config))
+    models = yield from load_models(settings_of(table, config.model, config.device))
     made = yield from maximize_activation(
         models.features,
         latent_of(feature),
@@ -263,31 +225,3 @@ def _maximize(table: AnnData, feature: str, config: ExploreConfig, out: Path) ->
     )
     found.insert(0, "feature", feature)
     return ExploreResult(found.head(config.n_shown), (path,))
-
-
-def _load(
-    table: AnnData, config: ExploreConfig, images: Sequence[Path]
-) -> Job[tuple[LoadedModels, ImageLibrary]]:
-    settings = _analysis_config(table, config)
-    models = yield from load_models(settings)
-    made_with = read_provenance(table).models.values()
-    sha256 = models.features.card.weights_sha256
-    if sha256 and sha256 not in made_with:
-        raise TableError(
-            f"The table was made with another model than {config.model}. Give that one with "
-            "--model."
-        )
-    return models, ImageLibrary.open(images, settings)
-
-
-def _analysis_config(table: AnnData, config: ExploreConfig) -> AnalyzeConfig:
-    """Return the settings that the table was made with, on the wanted device."""
-    plain = dict(read_provenance(table).config)
-    plain = plain["differing"][0] if "differing" in plain else plain
-    known = {entry.name for entry in dataclasses.fields(AnalyzeConfig)}
-    own = {name: value for name, value in plain.items() if name in known}  # a demo has more
-    settings = config_from_plain(own, AnalyzeConfig)
-    segmentation = dataclasses.replace(settings.segmentation, method="watershed")
-    return dataclasses.replace(
-        settings, model=config.model, device=config.device, segmentation=segmentation
-    )

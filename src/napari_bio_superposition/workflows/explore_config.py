@@ -15,14 +15,27 @@ from napari_bio_superposition.models.activation_maximization_config import Maxim
 class ExploreConfig:
     """What is asked of the features of a table."""
 
-    do: Literal["list", "compare", "region", "gallery", "maximize"] = "list"
+    do: Literal[
+        "list",
+        "compare",
+        "region",
+        "channel",
+        "match",
+        "effect",
+        "overlay",
+        "gallery",
+        "maximize",
+        "note",
+    ] = "list"
     """list: all features with what is known of them; compare: two groups of patches; region: which
-    latents live in a painted region of one image; gallery: a page with pictures; maximize: images
-    that excite a feature."""
+    latents live in a painted region of one image; channel: which latents write a CNN channel there;
+    match: which maps look like that channel's (greedy, as published); effect: class, death and
+    place when a feature is changed; overlay: maps of features; gallery: a page with pictures;
+    maximize: images that excite a feature; note: name a feature."""
 
     features: tuple[str, ...] = ()
-    """Features for the gallery (latent_00042); where empty, the first of the filtered list. For
-    maximize, the first of them."""
+    """Features for gallery and overlay (latent_00042); where empty, the first of the filtered list.
+    For maximize and effect, the first of them; for note, the one."""
 
     groupby: str = Keys.GENOTYPE
     """Column of obs with the classes."""
@@ -34,7 +47,22 @@ class ExploreConfig:
     """Class to compare it with; all others where empty."""
 
     image: str = ""
-    """For region: id of the image in which it was painted; may be empty where there is only one."""
+    """For questions about one image: its id; may be empty where there is only one."""
+
+    channel: Annotated[int, Range(0, 1_000_000)] | None = None
+    """For channel and match: number of the CNN channel; the strongest at the place where empty."""
+
+    factor: Annotated[float, Range(0, 100)] = 0.0
+    """For effect: 0 takes the feature away, 2 doubles it."""
+
+    name: str = ""
+    """For note: the name of the feature, for all images of the model."""
+
+    note: str = ""
+    """For note: what there is to say of it."""
+
+    keep_list: str = ""
+    """For list: keep what is found as a list of this name, for all images of the model."""
 
     n_shown: Annotated[int, Range(1, 10_000)] = 20
     """Features printed, and in the gallery where none are named."""

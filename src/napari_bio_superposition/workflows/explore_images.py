@@ -7,7 +7,12 @@ from pathlib import Path
 import numpy as np
 from anndata import AnnData
 
-from napari_bio_superposition.core.errors import ImageReadError, ModelError, list_choices
+from napari_bio_superposition.core.errors import (
+    BioSuperpositionError,
+    ImageReadError,
+    ModelError,
+    list_choices,
+)
 from napari_bio_superposition.core.keys import Keys, latent_of
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.types import FloatArray, MultichannelImage, PatchSet
@@ -15,11 +20,14 @@ from napari_bio_superposition.features.overlays import assemble_overlay
 from napari_bio_superposition.imaging.fields import FieldReference
 from napari_bio_superposition.imaging.read import read_field
 from napari_bio_superposition.models.card import ModelCard
-from napari_bio_superposition.models.inference import encode_patches, latent_maps
+from napari_bio_superposition.models.inference import TokenCache, encode_patches, latent_maps
 from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
 from napari_bio_superposition.workflows.analyze import adapt_to_card, assign_roles, cut_patches
 from napari_bio_superposition.workflows.batch_summary import find_fields
+from napari_bio_superposition.workflows.collect import IMAGES
 from napari_bio_superposition.workflows.loading import LoadedModels
+from napari_bio_superposition.workflows.result_folder import folder_name, read_result
+from napari_bio_superposition.workflows.result_view import find_results, read_source_image
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,17 +55,39 @@ class Thumbnail:
 
 @dataclass(frozen=True, eq=False)
 class ImageLibrary:
-    """Images by their id, read when they are asked for; the last one is kept."""
+    """Images by their id, read when they are asked for; the last one is kept.
+
+    Parameters
+    ----------
+    fields
+        Where images lie on disk.
+    config
+        How they are read and cut.
+    at_hand
+        Images that are in memory already.
+    results
+        Folders that `analyze` or `batch` wrote, whose results say where their images are.
+    """
 
     fields: Mapping[str, FieldReference]
     config: AnalyzeConfig
+    at_hand: Mapping[str, MultichannelImage] = field(default_factory=dict)
+    results: tuple[Path, ...] = ()
     _last: dict[str, MultichannelImage] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, paths: Sequence[Path], config: AnalyzeConfig) -> "ImageLibrary":
-        """List the images of files and folders; no pixel is read."""
-        fields = find_fields([str(path) for path in paths], config.reading)
-        return cls({reference.id: reference for reference in fields}, config)
+    def open(
+        cls,
+        paths: Sequence[Path],
+        config: AnalyzeConfig,
+        at_hand: Mapping[str, MultichannelImage] | None = None,
+    ) -> "ImageLibrary":
+        """List the images of files and folders, results among them; no pixel is read."""
+        results = tuple(path for path in paths if (path / IMAGES).is_dir() and find_results(path))
+        others = [str(path) for path in paths if path not in results]
+        fields = find_fields(others, config.reading) if others or not (results or at_hand) else ()
+        by_id = {reference.id: reference for reference in fields}
+        return cls(by_id, config, at_hand or {}, results)
 
     def read(self, image_id: str) -> MultichannelImage:
         """Return one image.
@@ -67,16 +97,27 @@ class ImageLibrary:
         ImageReadError
             Where it is not among the images.
         """
+        if image_id in self.at_hand:
+            return self.at_hand[image_id]
         if image_id not in self._last:
-            if image_id not in self.fields:
-                raise ImageReadError(
-                    f"The image {image_id} of the table is not among "
-                    f"{list_choices(list(self.fields)[:5])}. Give the folder with the images that "
-                    "were analysed."
-                )
+            image = self._read(image_id)
             self._last.clear()
-            self._last[image_id] = read_field(self.fields[image_id], config=self.config.reading)
+            self._last[image_id] = image
         return self._last[image_id]
+
+    def _read(self, image_id: str) -> MultichannelImage:
+        if image_id in self.fields:
+            return read_field(self.fields[image_id], config=self.config.reading)
+        folders = (folder / IMAGES / folder_name(image_id) for folder in self.results)
+        found = next((folder for folder in folders if folder.is_dir()), None)
+        if found is not None:
+            return read_source_image(read_result(found))
+        known = [*self.at_hand, *self.fields]
+        among = f"is not among {list_choices(known[:5])}" if known else "is in none of the results"
+        raise ImageReadError(
+            f"The image {image_id} of the table {among}. Give the folder with the images that "
+            "were analysed."
+        )
 
 
 def cut_thumbnails(
@@ -85,6 +126,8 @@ def cut_thumbnails(
     feature: str,
     library: ImageLibrary,
     models: LoadedModels,
+    *,
+    missing: dict[str, str] | None = None,
 ) -> Job[dict[int, Thumbnail]]:
     """Cut patches of a table from their images, with the activation of one feature.
 
@@ -103,27 +146,84 @@ def cut_thumbnails(
         The images behind the table.
     models
         Those of the table.
+    missing
+        Takes the reason, by image, why its patches are left out; without it that is an error.
 
     Returns
     -------
     dict of int to Thumbnail
         By row.
     """
-    card = models.features.card
+    cut = yield from cut_examples(table, {feature: rows}, library, models, missing=missing)
+    return cut[feature]
+
+
+def cut_examples(
+    table: AnnData,
+    wanted: Mapping[str, Sequence[int]],
+    library: ImageLibrary,
+    models: LoadedModels,
+    *,
+    missing: dict[str, str] | None = None,
+) -> Job[dict[str, dict[int, Thumbnail]]]:
+    """Cut patches for several features: each image is read once, each patch encoded once.
+
+    Parameters
+    ----------
+    table, library, models, missing
+        As for `cut_thumbnails`.
+    wanted
+        Rows of the table by feature.
+
+    Returns
+    -------
+    dict of str to dict of int to Thumbnail
+        By feature and row.
+    """
     images = table.obs[Keys.IMAGE].astype(str).to_numpy()
     by_image: dict[str, list[int]] = {}
-    for row in dict.fromkeys(int(row) for row in rows):
+    for row in dict.fromkeys(int(row) for rows in wanted.values() for row in rows):
         by_image.setdefault(str(images[row]), []).append(row)
-    found: dict[int, Thumbnail] = {}
+    cut: dict[str, dict[int, Thumbnail]] = {feature: {} for feature in wanted}
     for done, (image_id, members) in enumerate(by_image.items()):
         yield Progress("Cutting patches", done, len(by_image), "images")
-        image = assign_roles(library.read(image_id), library.config, card)
-        patches = cut_patches(image, card.channel_roles, adapt_to_card(library.config, card))
-        pixels = _pixels_of(patches, [str(table.obs_names[row]) for row in members])
-        activations = yield from _activations(pixels, feature, models)
-        for row, one, activation in zip(members, pixels, activations, strict=True):
-            found[row] = Thumbnail(str(table.obs_names[row]), one, see(one, card), activation)
-    return found
+        here = {name: [row for row in members if row in set(rows)] for name, rows in wanted.items()}
+        try:
+            found = yield from _cut_from_image(table, image_id, here, library, models)
+        except (BioSuperpositionError, OSError) as error:
+            if missing is None:
+                raise
+            missing[image_id] = str(error)
+            continue
+        for feature, thumbnails in found.items():
+            cut[feature] |= thumbnails
+    return cut
+
+
+def _cut_from_image(
+    table: AnnData,
+    image_id: str,
+    wanted: Mapping[str, Sequence[int]],
+    library: ImageLibrary,
+    models: LoadedModels,
+) -> Job[dict[str, dict[int, Thumbnail]]]:
+    card = models.features.card
+    image = assign_roles(library.read(image_id), library.config, card)
+    yield Progress("Cutting patches")
+    patches = cut_patches(image, card.channel_roles, adapt_to_card(library.config, card))
+    rows = list(dict.fromkeys(row for some in wanted.values() for row in some))
+    names = [str(table.obs_names[row]) for row in rows]
+    pixels = _pixels_of(patches, names)
+    place = {row: index for index, row in enumerate(rows)}
+    maps = yield from _activations(pixels, wanted, place, models)
+    seen = [see(one, card) for one in pixels]
+    return {
+        feature: {
+            row: Thumbnail(names[place[row]], pixels[place[row]], seen[place[row]], one)
+            for row, one in zip(some, maps[feature], strict=True)
+        }
+        for feature, some in wanted.items()
+    }
 
 
 def see(pixels: FloatArray, card: ModelCard) -> FloatArray:
@@ -148,10 +248,22 @@ def _pixels_of(patches: PatchSet, ids: Sequence[str]) -> FloatArray:
     return patches.pixels[[position[patch] for patch in ids]]
 
 
-def _activations(pixels: FloatArray, feature: str, models: LoadedModels) -> Job[FloatArray]:
+def _activations(
+    pixels: FloatArray,
+    wanted: Mapping[str, Sequence[int]],
+    place: Mapping[int, int],
+    models: LoadedModels,
+) -> Job[dict[str, list[FloatArray]]]:
+    """Return the map of each feature on the pixels of its patches, which are encoded once."""
     encoded = yield from encode_patches(models.features, pixels, keep_tokens=True)
-    if encoded.tokens is None:
+    tokens = encoded.tokens
+    if tokens is None:
         raise ModelError("The model kept no tokens. This is a defect; please report it.")
-    maps = latent_maps(models.features, encoded.tokens, [latent_of(feature)])[0]
     side, corner = pixels.shape[-1], np.zeros((1, 2), np.int64)
-    return np.stack([assemble_overlay(one[None], corner, side, (side, side)) for one in maps])
+    drawn: dict[str, list[FloatArray]] = {}
+    for feature, rows in wanted.items():
+        some = [place[row] for row in rows]
+        part = TokenCache(tokens.unit[some], tokens.norms[some], tokens.map_shape)
+        maps = latent_maps(models.features, part, [latent_of(feature)])[0] if some else ()
+        drawn[feature] = [assemble_overlay(one[None], corner, side, (side, side)) for one in maps]
+    return drawn

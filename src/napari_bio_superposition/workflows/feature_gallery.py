@@ -25,7 +25,7 @@ from napari_bio_superposition.features.overlays import ROLE_COLOURS, image_scale
 from napari_bio_superposition.workflows.explore_images import (
     ImageLibrary,
     Thumbnail,
-    cut_thumbnails,
+    cut_examples,
 )
 from napari_bio_superposition.workflows.loading import LoadedModels
 
@@ -36,6 +36,8 @@ _KINDS: Final = {
     "random": "Any patch in which it is active",
     "inactive": "Patches in which it is not active",
 }
+_FEATURES_TOGETHER: Final = 8
+"""Their patches are in memory at once, and each image is read once for all of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,22 +87,34 @@ def write_gallery(
         Draws random examples and intervals; seed 0 where omitted.
     """
     rng = rng or np.random.default_rng(0)
-    entries = []
-    for done, feature in enumerate(gallery.features):
-        yield Progress("Describing features", done, len(gallery.features), "features")
-        page = describe_feature(table, feature, groupby=gallery.groupby, rng=rng)
-        rows: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
+    missing: dict[str, str] = {}
+    for start in range(0, len(gallery.features), _FEATURES_TOGETHER):
+        yield Progress("Describing features", start, len(gallery.features), "features")
+        some = gallery.features[start : start + _FEATURES_TOGETHER]
+        examples = {
+            feature: choose_examples(table, feature, n_each=gallery.n_each, rng=rng)
+            for feature in some
+        }
+        cut: dict[str, dict[int, Thumbnail]] = {}
         if library is not None and models is not None:
-            examples = choose_examples(table, feature, n_each=gallery.n_each, rng=rng)
-            job = cut_thumbnails(table, examples["row"].tolist(), feature, library, models)
-            thumbnails = yield from job
-            roles = models.features.card.channel_roles
-            rows = _draw_rows(examples, thumbnails, roles)
-        entries.append(_describe(page, gallery, rows))
+            wanted = {feature: found["row"].tolist() for feature, found in examples.items()}
+            cut = yield from cut_examples(table, wanted, library, models, missing=missing)
+        for feature in some:
+            yield Progress("Describing features", len(entries), len(gallery.features), "features")
+            page = describe_feature(table, feature, groupby=gallery.groupby, rng=rng)
+            rows: list[dict[str, Any]] = []
+            if feature in cut and models is not None:
+                roles = models.features.card.channel_roles
+                rows = _draw_rows(examples[feature], cut[feature], roles, missing)
+            entries.append(_describe(page, gallery, rows))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = files("napari_bio_superposition").joinpath("resources/gallery.html.j2")
     html = environment.from_string(template.read_text(encoding="utf-8")).render(
-        entries=entries, n_patches=table.n_obs, n_images=table.obs[Keys.IMAGE].nunique()
+        entries=entries,
+        n_patches=table.n_obs,
+        n_images=table.obs[Keys.IMAGE].nunique(),
+        missing=missing,
     )
     with replaced_file(path) as part:
         part.write_text(html, encoding="utf-8")
@@ -120,28 +134,35 @@ def _draw_rows(
     examples: pd.DataFrame,
     thumbnails: Mapping[int, Thumbnail],
     roles: Sequence[str],
+    missing: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     # One scale for all patches of a feature; its largest activation anywhere may be one odd token.
-    scale = image_scale(np.stack([thumbnail.activation for thumbnail in thumbnails.values()]))
+    maps = [thumbnail.activation for thumbnail in thumbnails.values()]
+    scale = image_scale(np.stack(maps)) if maps else (0.0, 1.0)
     rows = []
     for kind, title in _KINDS.items():
         part = examples[examples["kind"] == kind]
         pictures = []
         for _, example in part.iterrows():
-            thumbnail = thumbnails[int(example["row"])]
-            base = paint_channels(thumbnail.channels, roles)
-            pictures.append(
-                {
-                    "plain": _png(base),
-                    "overlay": _png(render_overlay(0.8 * base, thumbnail.activation, scale)),
-                    "seen": _png(paint_channels(thumbnail.seen, roles)),
-                    "label": f"{example.get(Keys.GENOTYPE, '')} {example[Keys.GROUP]}",
-                    "activation": f"{example['activation']:.3g}",
-                }
-            )
+            shown = {
+                "label": f"{example.get(Keys.GENOTYPE, '')} {example[Keys.GROUP]}",
+                "activation": f"{example['activation']:.3g}",
+                "missing": missing.get(str(example[Keys.IMAGE]), ""),
+            }
+            thumbnail = thumbnails.get(int(example["row"]))
+            pictures.append(shown if thumbnail is None else shown | _draw(thumbnail, roles, scale))
         if pictures:
             rows.append({"title": title, "pictures": pictures})
     return rows
+
+
+def _draw(thumbnail: Thumbnail, roles: Sequence[str], scale: tuple[float, float]) -> dict[str, str]:
+    base = paint_channels(thumbnail.channels, roles)
+    return {
+        "plain": _png(base),
+        "overlay": _png(render_overlay(0.8 * base, thumbnail.activation, scale)),
+        "seen": _png(paint_channels(thumbnail.seen, roles)),
+    }
 
 
 def _describe(
