@@ -1,5 +1,6 @@
 """What the pages of the Features dock have in common. No science."""
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 class FeaturesPage(QWidget):
     """One page, whose work the dock's Run button starts.
+
+    The abstract methods are checked by mypy: Qt's metaclass leaves no room for that of `abc`.
 
     Parameters
     ----------
@@ -41,6 +44,7 @@ class FeaturesPage(QWidget):
         self.page_layout.setContentsMargins(0, 4, 0, 0)
         self.page_layout.setSpacing(4)
 
+    @abstractmethod
     def make_job(self) -> Job[Any]:
         """Return what Run starts.
 
@@ -49,11 +53,10 @@ class FeaturesPage(QWidget):
         BioSuperpositionError
             Where something is missing; says what to do.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def show_outcome(self, outcome: Any) -> None:
         """Show what the job of `make_job` returned."""
-        raise NotImplementedError
 
     def activate(self) -> None:
         """Come into sight: bring up to date what was let go out of sight."""

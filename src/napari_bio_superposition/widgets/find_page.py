@@ -50,6 +50,7 @@ class FindPage(FeaturesPage):
         self.list_box, self.class_box, self.column_box = (CalmComboBox() for _ in range(3))
         self.least_density, self.most_density = _make_percent(0.0), _make_percent(100.0)
         self.least_correlation = _make_number(0.0)
+        self.least_fold = _make_number(0.0, 20.0)
         self.table = LatentTable(explorer.display)
         self.note = QLabel()
         self.keep_button = QPushButton("Keep as list…")
@@ -73,6 +74,9 @@ class FindPage(FeaturesPage):
         grid.addWidget(self.column_box, 2, 0, 1, 2)
         grid.addWidget(QLabel("at least"), 2, 2)
         grid.addWidget(self.least_correlation, 2, 3)
+        grid.addWidget(QLabel("Fold change, |log2|, of the last comparison"), 3, 0, 1, 2)
+        grid.addWidget(QLabel("at least"), 3, 2)
+        grid.addWidget(self.least_fold, 3, 3)
         buttons = QHBoxLayout()
         for button in (self.keep_button, self.csv_button, self.html_button):
             buttons.addWidget(button)
@@ -86,7 +90,8 @@ class FindPage(FeaturesPage):
         for box in (self.list_box, self.class_box):
             box.activated.connect(self.apply)
         self.column_box.activated.connect(self._forget)
-        for number in (self.least_density, self.most_density, self.least_correlation):
+        least = (self.least_density, self.least_correlation, self.least_fold)
+        for number in (*least, self.most_density):
             number.valueChanged.connect(self.apply)
         self.table.latent_clicked.connect(self.latent_chosen)
         self.table.failed.connect(self.message.show_error)
@@ -134,6 +139,7 @@ class FindPage(FeaturesPage):
                 min_firing_rate=self.least_density.value() / 100,
                 max_firing_rate=self.most_density.value() / 100,
                 top_class="" if chosen_class == _ANY_CLASS else chosen_class,
+                min_log2_fold_change=self.least_fold.value(),
                 correlates_with=column,
                 min_correlation=self.least_correlation.value(),
                 named_list="" if chosen_list == _ALL_LISTS else chosen_list,

@@ -126,7 +126,7 @@ class OverlayLayers:
             colormap=self._free_colormap(),
             contrast_limits=(0.0, max(_SMALLEST_TOP, float(np.nanmax(values, initial=0.0)))),
             blending="translucent_no_depth",
-            interpolation2d="linear",
+            interpolation2d="nearest",  # the map is smooth already, and ten layers stay fluid
             metadata=result_metadata("overlay"),
             **geometry.layer_options(),
         )
