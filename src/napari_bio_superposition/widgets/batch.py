@@ -256,6 +256,7 @@ class BatchWidget(Dock):
         """Load the table of the run for the other docks."""
         if self._run_folder is not None and not self._opener.running:
             self.run_bar.start()
+            self.study.add_place(self._run_folder)
             self._opener.start(open_run_table(self._run_folder))
 
     def open_field(self, image_id: str) -> None:
@@ -265,7 +266,8 @@ class BatchWidget(Dock):
             self._opener.start(open_one(self._run_folder, image_id, self._models))
 
     def _on_open_requested(self, image_id: str) -> None:
-        if any(row.id == image_id for row in self.table.fields.rows):
+        is_known = any(row.id == image_id for row in self.table.fields.rows)
+        if is_known and self.study.claim_open():
             self.open_field(image_id)
 
     def _on_opened(self, result: Any) -> None:

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QGridLayout, QLabel, QSplitter, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QSplitter, QWidget
 
 from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.progress import Job
@@ -49,6 +49,9 @@ class ComparePage(FeaturesPage):
     tip = "Which features differ between two groups of patches?"
     run_text = "Compare"
 
+    channel_asked = Signal(int)
+    """The user wants to know what this CNN channel is made of."""
+
     def __init__(self, explorer: Explorer, parent: QWidget | None = None) -> None:
         super().__init__(explorer, parent)
         self.first_box, self.second_box = CalmComboBox(), CalmComboBox()
@@ -58,11 +61,17 @@ class ComparePage(FeaturesPage):
         self.table = LatentTable(explorer.display)
         self.note = QLabel()
         self.note.setWordWrap(True)
+        self.explain_button = QPushButton()
+        self.explain_button.setToolTip("Split this channel of the network into features")
+        self.explain_button.hide()
+        self._channel: int | None = None
+        self._is_cnn = False
         self._first: list[PatchGroup] = []
         self._second: list[PatchGroup] = []
         self._lay_out()
-        self.volcano.latent_clicked.connect(self.latent_chosen)
-        self.table.latent_clicked.connect(self.latent_chosen)
+        self.volcano.latent_clicked.connect(self._on_clicked)
+        self.table.latent_clicked.connect(self._on_clicked)
+        self.explain_button.clicked.connect(self._explain)
         self.table.failed.connect(self.message.show_error)
         study = explorer.study
         study.table_changed.connect(self.refresh_groups)
@@ -86,6 +95,7 @@ class ComparePage(FeaturesPage):
         self.page_layout.addWidget(self.settings)
         self.page_layout.addWidget(split, 1)
         self.page_layout.addWidget(self.note)
+        self.page_layout.addWidget(self.explain_button)
         self.page_layout.addWidget(self.message)
 
     def refresh_groups(self) -> None:
@@ -117,6 +127,10 @@ class ComparePage(FeaturesPage):
     def show_outcome(self, outcome: ComparedGroups) -> None:
         """Show plot and table."""
         table = outcome.table
+        self._is_cnn = outcome.config.values == "cnn"
+        self._channel = None
+        self.explain_button.hide()
+        self.table.set_kind("Channel" if self._is_cnn else "Feature", tickable=not self._is_cnn)
         columns = [LatentColumn(t, table[key].to_numpy(), tip, f) for key, t, f, tip in _COLUMNS]
         self.table.show_rows(table["latent"].to_numpy(), columns, table["feature"].tolist())
         self.volcano.y_title = f"−log10 p, {outcome.config.level}s"
@@ -125,7 +139,25 @@ class ComparePage(FeaturesPage):
         )
         self.note.setText(_describe(outcome))
 
+    def _on_clicked(self, number: int) -> None:
+        """Show the map of what was clicked; numbers of CNN channels are not those of latents."""
+        if not self._is_cnn:
+            self.latent_chosen.emit(number)
+            return
+        self._channel = number
+        self.volcano.choose(number)
+        self.table.choose(number)
+        self.explain_button.setText(f"What is channel {number} made of?")
+        self.explain_button.show()
+        self.channel_chosen.emit(number)
+
+    def _explain(self) -> None:
+        if self._channel is not None:
+            self.channel_asked.emit(self._channel)
+
     def _on_feature_shown(self, latent: int) -> None:
+        if self._is_cnn:
+            return
         self.volcano.choose(latent)
         self.table.choose(latent)
 
@@ -142,11 +174,12 @@ def _points(volcano: "pd.DataFrame") -> VolcanoPoints:
 
 def _describe(outcome: ComparedGroups) -> str:
     table = outcome.table
+    kind = "channels" if outcome.config.values == "cnn" else "features"
     if table.empty:
-        return "No feature is alive in these patches."
+        return f"None of the {kind} is alive in these patches."
     row = table.iloc[0]
     counts = (
-        f"{int(table['significant'].sum())} of {len(table)} features differ; "
+        f"{int(table['significant'].sum())} of {len(table)} {kind} differ; "
         f"{row['n_patches']} and {row['n_patches_second']} patches of {row['n_wells']} and "
         f"{row['n_wells_second']} wells."
     )

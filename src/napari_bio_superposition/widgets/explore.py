@@ -216,6 +216,7 @@ class ExploreWidget(Dock):
 
     def _show_table(self, table: Any, folder: Path) -> None:
         self._table_folder = folder
+        self.study.add_place(folder)
         self.study.set_table(table)
         self.refresh()
         self.tabs.setCurrentWidget(self.embedding)
@@ -244,6 +245,8 @@ class ExploreWidget(Dock):
             self.run_bar.message.show_error("This table does not say from which image a row is.")
         elif self.study.request_open(image_id):
             self._centre_on(row, image_id)
+        elif self.study.is_claimed:
+            self.run_bar.message.show_plain(f"{image_id} is being opened.")
         else:
             self._open_image(row, image_id)
 
@@ -263,6 +266,7 @@ class ExploreWidget(Dock):
                 self.run_bar.message.show_plain(f"{image_id} is not open.")
                 return
             self._image_folder = Path(chosen)
+            self.study.add_place(self._image_folder)
         self._wanted_row = row
         folder, results, models = self._image_folder, self._table_folder, self.study.models
         self._start(lambda: open_image(image_id, folder, results, models), self._show_image)

@@ -6,15 +6,20 @@ The libraries are imported when a job runs: a widget opens without torch and wit
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_bio_superposition.core.errors import RegionError
 from napari_bio_superposition.core.keys import feature_name
 from napari_bio_superposition.core.progress import Job, Progress
-from napari_bio_superposition.core.types import BoolArray, FloatArray, IntArray
-from napari_bio_superposition.widgets.feature_report import ExamplePatch, collect_examples
+from napari_bio_superposition.core.types import BoolArray, FloatArray
+from napari_bio_superposition.widgets.feature_report import (
+    STRONGEST,
+    ExamplePatch,
+    collect_examples,
+)
+from napari_bio_superposition.widgets.image_shelf import ImageShelf
 from napari_bio_superposition.widgets.preload import gentle_imports
 from napari_bio_superposition.widgets.study import OpenImage
 
@@ -25,11 +30,11 @@ if TYPE_CHECKING:
     from napari_bio_superposition.features.differential_config import DifferentialConfig
     from napari_bio_superposition.features.notes import NoteBook
     from napari_bio_superposition.models.activation_maximization import MaximizedImages
-    from napari_bio_superposition.models.attribution import ChannelAttribution
+    from napari_bio_superposition.workflows.explore_channels import (
+        ExplainedChannel,
+        MatchedChannel,
+    )
     from napari_bio_superposition.workflows.steering import FeatureEffect
-
-_N_CHANNELS: Final = 20
-"""Channels that are listed for a place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,22 +57,12 @@ class ComparedGroups:
 
 
 @dataclass(frozen=True, eq=False)
-class AttributedChannel:
-    """The strongest CNN channels of a place, and one of them split into features.
+class DrawnChannel:
+    """The map of a CNN channel over an image, ``(height, width)``."""
 
-    Parameters
-    ----------
-    channels
-        Strongest first, ``(n,)``.
-    strength
-        Root mean square of each over the place, ``(n,)``.
-    attribution
-        Of one channel.
-    """
-
-    channels: IntArray
-    strength: FloatArray
-    attribution: "ChannelAttribution"
+    image_id: str
+    channel: int
+    values: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,41 +106,39 @@ def compare(
     return ComparedGroups(title, config, compared, volcano(compared, config.level))
 
 
-def attribute(image: OpenImage, place: BoolArray, channel: int | None) -> Job[AttributedChannel]:
-    """Split a CNN channel at a place into features.
+def explain(
+    image: OpenImage, place: BoolArray | None, channel: int | None
+) -> Job["ExplainedChannel"]:
+    """Split a CNN channel at a place ``(height, width)`` into features.
 
-    Parameters
-    ----------
-    image
-        With tokens.
-    place
-        ``(height, width)``.
-    channel
-        Its number; the strongest of the place where ``None``.
+    The strongest channel of the place where *channel* is ``None``, all patches where *place* is.
     """
     yield Progress("Explaining the channel")
     with gentle_imports():
-        from napari_bio_superposition.features.regions import tokens_in_region
-        from napari_bio_superposition.models.attribution import attribute_channel
+        from napari_bio_superposition.workflows.explore_channels import explain_channel
 
-    tokens = image.analysis.tokens
-    if tokens is None:
-        raise RegionError("This result has no features. Run the analysis with a model.")
-    inside = tokens_in_region(image.origins, image.side_px, tokens.map_shape, place)
-    rows = np.flatnonzero(inside)
-    if not rows.size:
-        raise RegionError("The place lies on no accepted patch. Choose another one.")
     yield Progress("Explaining the channel")
-    rng = np.random.default_rng(0)
-    some = rng.choice(rows, min(len(rows), 4096), replace=False)
-    width = tokens.unit.shape[-1]
-    unit = tokens.unit.reshape(-1, width)[some].astype(np.float32)
-    strength = np.sqrt(np.mean(np.square(unit * tokens.norms.reshape(-1)[some, None]), axis=0))
-    channels = np.argsort(-strength, kind="stable")[:_N_CHANNELS]
-    chosen = int(channels[0]) if channel is None else channel
-    yield Progress("Explaining the channel")
-    found = attribute_channel(image.models.features, tokens, chosen, rows, rng=rng)
-    return AttributedChannel(channels, strength[channels], found)
+    return explain_channel(image.analysis, image.models, place, channel)
+
+
+def match(image: OpenImage, place: BoolArray | None, channel: int | None) -> Job["MatchedChannel"]:
+    """Match the map of a CNN channel greedily with those of features, as published."""
+    yield Progress("Matching maps")
+    with gentle_imports():
+        from napari_bio_superposition.workflows.explore_channels import match_channel
+
+    yield Progress("Matching maps")
+    return match_channel(image.analysis, image.models, place, channel)
+
+
+def draw_channel(image: OpenImage, channel: int) -> Job[DrawnChannel]:
+    """Compute the map of a CNN channel over an image."""
+    yield Progress("Drawing the channel")
+    with gentle_imports():
+        from napari_bio_superposition.workflows.explore_channels import channel_overlay
+
+    values = channel_overlay(image.analysis, image.models, channel)
+    return DrawnChannel(image.analysis.image.id, channel, values)
 
 
 def list_features(
@@ -160,17 +153,13 @@ def list_features(
     return list_all(table, correlate=correlate, differential=compared, notes=notes)
 
 
-def maximize(
-    images: Sequence[OpenImage], table: "AnnData", latent: int, config: Any
-) -> Job[MaximizedFeature]:
-    """Make images that excite a feature, scored against the patches of the table.
+def maximize(shelf: ImageShelf, latent: int, config: Any) -> Job[MaximizedFeature]:
+    """Make images that excite a feature, beside the patches of the table that show it most.
 
     Parameters
     ----------
-    images
-        The open ones, for real examples; the first one's networks are used.
-    table
-        Of all patches.
+    shelf
+        The table and its images.
     latent, config
         The feature, and a `MaximizationConfig`.
     """
@@ -179,12 +168,16 @@ def maximize(
         from napari_bio_superposition.features.similarity import column_of
         from napari_bio_superposition.models.activation_maximization import maximize_activation
 
-    real = column_of(table, feature_name(latent)).astype(np.float32)
+    models, _ = yield from shelf.open()
+    real = column_of(shelf.table, feature_name(latent)).astype(np.float32)
     rng = np.random.default_rng(0)
-    model = images[0].models.features
-    made = yield from maximize_activation(model, latent, config, real=real, rng=rng)
-    examples = yield from collect_examples(table, images, latent)
-    return MaximizedFeature(made, tuple(examples), model.card.channel_roles)
+    made = yield from maximize_activation(models.features, latent, config, real=real, rng=rng)
+    examples = yield from collect_examples(shelf.table, shelf.images, latent)
+    strongest = [one for one in examples if one.kind == STRONGEST]
+    absent = [one for one in strongest if one.pixels is None]
+    found = (yield from shelf.read_examples(absent, latent)) if absent and shelf.places else {}
+    shown = tuple(found.get(one.row, one) for one in strongest)
+    return MaximizedFeature(made, shown, models.features.card.channel_roles)
 
 
 def steer(
@@ -225,20 +218,14 @@ def steer(
 
 
 def write_gallery(
-    images: Sequence[OpenImage],
-    table: "AnnData",
-    latents: Sequence[int],
-    notes: "NoteBook",
-    path: Path,
+    shelf: ImageShelf, latents: Sequence[int], notes: "NoteBook", path: Path
 ) -> Job[Path]:
-    """Write a page of HTML with some features; its pictures come from the open images.
+    """Write a page of HTML with some features and pictures of all images that are found.
 
     Parameters
     ----------
-    images
-        The open ones, of one model.
-    table
-        Of all patches; those of images that are not open are left out.
+    shelf
+        The table and its images.
     latents
         The features, in order.
     notes
@@ -246,18 +233,9 @@ def write_gallery(
     path
         The page.
     """
-    yield Progress("Loading libraries")
-    with gentle_imports():
-        from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
-        from napari_bio_superposition.workflows.config_files import config_from_plain
-        from napari_bio_superposition.workflows.explore_images import ImageLibrary
-        from napari_bio_superposition.workflows.feature_gallery import Gallery
-        from napari_bio_superposition.workflows.feature_gallery import write_gallery as write
+    models, library = yield from shelf.open()
+    from napari_bio_superposition.workflows.feature_gallery import Gallery
+    from napari_bio_superposition.workflows.feature_gallery import write_gallery as write
 
-    config = config_from_plain(dict(images[0].analysis.provenance.config), AnalyzeConfig)
-    rows = np.unique(np.concatenate([image.rows[image.rows >= 0] for image in images]))
     gallery = Gallery([feature_name(int(latent)) for latent in latents], notes)
-    library = ImageLibrary(
-        {}, config, {one.analysis.image.id: one.analysis.image for one in images}
-    )
-    return (yield from write(table[rows], gallery, path, library=library, models=images[0].models))
+    return (yield from write(shelf.table, gallery, path, library=library, models=models))

@@ -69,6 +69,15 @@ class ShownFeature:
     pinned: bool
 
 
+@dataclass(frozen=True)
+class ShownChannel:
+    """The CNN channel on the canvas, for a legend; its scale is always that of the image."""
+
+    channel: int
+    colormap: str
+    top: float
+
+
 class FeatureDisplay:
     """Draws features of the study's current image; get it by ``FeatureDisplay.of(viewer)``."""
 
@@ -87,6 +96,7 @@ class FeatureDisplay:
         self._maps: dict[int, FloatArray] = {}
         self.look = OverlayLook()
         self.overlays = OverlayLayers(layers, self._on_removed)
+        self._channels = OverlayLayers(layers, lambda _: self.shown_changed.emit())
         study.images_changed.connect(self._on_images_changed)
         self._on_images_changed()
 
@@ -115,6 +125,44 @@ class FeatureDisplay:
                 top, name = float(layer.contrast_limits[1]), base_name(layer.colormap)
                 entries.append(ShownFeature(latent, name, top, latent != self.overlays.passing))
         return tuple(entries)
+
+    @property
+    def shown_channel(self) -> ShownChannel | None:
+        """The CNN channel on the canvas."""
+        for channel in self._channels.shown:
+            layer = self._channels.layer(channel)
+            if layer is not None:
+                top = float(layer.contrast_limits[1])
+                return ShownChannel(channel, base_name(layer.colormap), top)
+        return None
+
+    def show_channel(self, channel: int, values: FloatArray) -> "Layer":
+        """Draw the map of a CNN channel of the present image; the next one takes its place.
+
+        Raises
+        ------
+        TableError
+            Where there is no image.
+        """
+        image = self._image
+        if image is None:
+            raise TableError("There is no image to show a channel on. Run the analysis first.")
+        name = f"{image.name} · channel_{channel:05d}"
+        layer = self._channels.show(channel, values, name, image.geometry, passing=True)
+        layer.opacity, layer.blending = self.look.opacity, self.look.blending
+        self._channels.set_top(channel, "image", 0.0)
+        self.shown_changed.emit()
+        return layer
+
+    def hide_channel(self) -> None:
+        """Take the CNN channel from the canvas."""
+        self._channels.clear()
+        self.shown_changed.emit()
+
+    def channel_layer(self) -> "Layer | None":
+        """Return the layer of the CNN channel on the canvas."""
+        shown = self.shown_channel
+        return None if shown is None else self._channels.layer(shown.channel)
 
     def is_quick(self, latent: int) -> bool:
         """Whether a feature can be drawn at once; otherwise see `MapQueue`."""
@@ -168,6 +216,7 @@ class FeatureDisplay:
         """Take all features from the canvas."""
         for latent in self.overlays.shown:
             self.hide(latent)
+        self.hide_channel()
 
     def keep_map(self, latent: int, values: FloatArray) -> None:
         """Take the map of a feature of the present image, computed elsewhere, as the newest."""
@@ -186,8 +235,9 @@ class FeatureDisplay:
             if layer is not None and before.style != self.look.style:
                 layer.data = self._drawn(latent)
             self._set_top(latent)
-        self.overlays.set_opacity(self.look.opacity)
-        self.overlays.set_blending(self.look.blending)
+        for layers in (self.overlays, self._channels):
+            layers.set_opacity(self.look.opacity)
+            layers.set_blending(self.look.blending)
         self.shown_changed.emit()
 
     def set_colormap(self, latent: int, base: str) -> None:
@@ -229,14 +279,18 @@ class FeatureDisplay:
             return
         if before is not None and image is not None and _differ(before, image):
             self.overlays.forget()  # the layers of another image stay as they are
+            self._channels.forget()
             self._maps.clear()
         elif before is None or image is None or before.analysis is not image.analysis:
             self.clear()
             self._maps.clear()
-        if image is not None and image.analysis.table is not None:
+        # An image that was read again for a table has none of its own.
+        own = None if image is None else image.analysis.table
+        table = self._study.table if own is None else own
+        if image is not None and table is not None:
             from napari_bio_superposition.features.column_statistics import robust_tops
 
-            tops = robust_tops(image.analysis.table.var)
+            tops = robust_tops(table.var)
             self._tops = self._scales.include(image.scale_key, tops)
         self.shown_changed.emit()
 

@@ -1,15 +1,21 @@
 """The page Feature: name and notes, density, classes, neighbours, examples. No science."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
+    QFileDialog,
     QGridLayout,
     QHBoxLayout,
     QLabel,
     QLineEdit,
     QPlainTextEdit,
+    QPushButton,
     QSizePolicy,
     QSpinBox,
     QWidget,
@@ -21,11 +27,12 @@ from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job
 from napari_bio_superposition.widgets.charts import Histogram, MeanChart, MeanRow
 from napari_bio_superposition.widgets.example_pictures import draw_examples, list_views
-from napari_bio_superposition.widgets.feature_report import FeatureReport
+from napari_bio_superposition.widgets.feature_report import ExamplePatch, FeatureReport
 from napari_bio_superposition.widgets.features_explorer import Explorer
 from napari_bio_superposition.widgets.features_page import FeaturesPage
 from napari_bio_superposition.widgets.form_fields import CalmComboBox
 from napari_bio_superposition.widgets.gallery_view import GalleryPicture, GalleryRow, GalleryView
+from napari_bio_superposition.widgets.job_queue import JobQueue
 from napari_bio_superposition.widgets.latent_table import LatentTable
 from napari_bio_superposition.widgets.latent_table_model import LatentColumn
 from napari_bio_superposition.widgets.latest_job import LatestJob
@@ -34,9 +41,11 @@ from napari_bio_superposition.widgets.selection import SelectionMode
 if TYPE_CHECKING:
     import pandas as pd
 
+    from napari_bio_superposition.widgets.failures import Failure
+
 _GROUPINGS: Final = (Keys.GENOTYPE, Keys.TREATMENT, Keys.LINE, Keys.PLATE, Keys.IMAGE)
 _LISTED: Final = 5
-_ABSENT = "Its image is not open"
+_READING, _ABSENT = "reading…", "no picture"
 
 
 class FeaturePageView(FeaturesPage):
@@ -64,8 +73,11 @@ class FeaturePageView(FeaturesPage):
         self.means = MeanChart()
         self.directions, self.companions = LatentTable(), LatentTable()
         self.view_box = CalmComboBox()
+        self.find_button = QPushButton("Find images…")
+        self.find_button.setToolTip("Name the folder of the images, or of results, of this table")
         self.gallery = GalleryView()
         self.query = LatestJob(self)
+        self.reader = JobQueue(self)
         self._report: FeatureReport | None = None
         self._latent: int | None = None
         self._lay_out()
@@ -92,6 +104,7 @@ class FeaturePageView(FeaturesPage):
         look = QHBoxLayout()
         look.addWidget(QLabel("Examples"))
         look.addWidget(self.view_box, 1)
+        look.addWidget(self.find_button)
         for part in (head, self.notes, self.facts, self.histogram, classes, self.means, near, look):
             if isinstance(part, QWidget):
                 self.page_layout.addWidget(part)
@@ -116,6 +129,12 @@ class FeaturePageView(FeaturesPage):
         for table in (self.directions, self.companions):
             table.latent_clicked.connect(self.latent_chosen)
         self.gallery.picture_clicked.connect(self._on_picture_clicked)
+        self.gallery.picture_opened.connect(self.row_opened)
+        self.find_button.clicked.connect(self._ask_place)
+        self.explorer.study.places_changed.connect(self._read_absent)
+        self.reader.answered.connect(self._on_read)
+        self.reader.failed.connect(self._on_unread)
+        self.reader.idle.connect(self._draw_gallery)
         self.query.answered.connect(self.show_outcome)
         self.query.failed.connect(self.show_failure)
 
@@ -168,15 +187,71 @@ class FeaturePageView(FeaturesPage):
         self.means.set_rows(_mean_rows(outcome.page.classes))
         _show_near(self.directions, outcome.by_direction, "cosine")
         _show_near(self.companions, outcome.page.together, "pearson")
-        chosen = self.view_box.currentText()
-        self.view_box.clear()
-        self.view_box.addItems(list_views(outcome.channel_roles))
-        self.view_box.setCurrentIndex(max(0, self.view_box.findText(chosen)))
-        self._draw_gallery()
+        self._list_views()
+        self._read_absent()
 
     def shut_down(self) -> None:
         """Stop asking."""
         self.query.shut_down()
+        self.reader.shut_down()
+
+    def find_images(self, place: Path) -> None:
+        """Look for the images of the table in a folder, too."""
+        self.explorer.study.add_place(place)
+
+    def _ask_place(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Folder of images, or of results")
+        if chosen:
+            self.find_images(Path(chosen))
+
+    def _read_absent(self) -> None:
+        """Read the examples of images that are not open, image by image."""
+        report = self._report
+        if report is None:
+            return
+        by_image: dict[str, list[ExamplePatch]] = {}
+        for one in report.examples:
+            if one.pixels is None:
+                by_image.setdefault(one.image_id, []).append(one)
+        study = self.explorer.study
+        if not study.places or study.table is None:
+            by_image.clear()
+        shelf, latent = self.explorer.shelf() if by_image else None, report.latent
+        self.reader.ask(
+            [partial(shelf.read_examples, some, latent) for some in by_image.values()]
+            if shelf is not None
+            else []
+        )
+        self._draw_gallery()
+
+    def _on_read(self, found: "Mapping[int, ExamplePatch]") -> None:
+        """Complete examples of the present report; a patch may stand for several kinds."""
+        report = self._report
+        if report is None:
+            return
+        examples = []
+        for one in report.examples:
+            read = found.get(one.row, one)
+            examples.append(
+                replace(one, pixels=read.pixels, activation=read.activation, reason=read.reason)
+            )
+        roles = report.channel_roles or self.explorer.channel_roles
+        self._report = replace(report, examples=tuple(examples), channel_roles=roles)
+        if roles != report.channel_roles:
+            self._list_views()
+        self._draw_gallery()
+
+    def _on_unread(self, failure: "Failure") -> None:
+        """Where one image fails as a whole (no networks, for instance), all do."""
+        self.reader.ask([])
+        self.message.show_failure(failure)
+
+    def _list_views(self) -> None:
+        roles = () if self._report is None else self._report.channel_roles
+        chosen = self.view_box.currentText()
+        self.view_box.clear()
+        self.view_box.addItems(list_views(roles))
+        self.view_box.setCurrentIndex(max(0, self.view_box.findText(chosen)))
 
     @override
     def eventFilter(self, watched: Any, event: Any) -> bool:
@@ -196,14 +271,25 @@ class FeaturePageView(FeaturesPage):
         for place, example in enumerate(report.examples):
             if place in pictures:
                 picture = GalleryPicture(example.row, pictures[place], example.title)
-                rows.setdefault(example.kind, []).append(picture)
+            else:
+                is_coming = self.reader.busy and not example.reason
+                why = f"{example.title}\n{example.image_id}: {example.reason or 'not open'}"
+                note = _READING if is_coming else _ABSENT
+                picture = GalleryPicture.blank(example.row, note, why)
+            rows.setdefault(example.kind, []).append(picture)
         self.gallery.set_rows([GalleryRow(kind, tuple(found)) for kind, found in rows.items()])
-        n_absent = len(report.examples) - len(pictures)
-        if n_absent:
-            self.message.show_plain(
-                f"{n_absent} of {len(report.examples)} examples lie in images that are not open."
-            )
+        self._tell_absent(len(report.examples) - len(pictures), len(report.examples))
         self._on_selection_changed()
+
+    def _tell_absent(self, n_absent: int, n_all: int) -> None:
+        self.find_button.setVisible(n_absent > 0)
+        if n_absent and not self.reader.busy:
+            self.message.show_plain(
+                f"{n_absent} of {n_all} examples lie in images that are neither open nor found. "
+                "Find images looks into a folder; the tool tip of a picture says more."
+            )
+        elif self.message.tone == "plain":
+            self.message.clear()
 
     def _on_feature_shown(self, latent: int) -> None:
         is_blocked = self.number.blockSignals(True)

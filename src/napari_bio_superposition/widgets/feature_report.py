@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from napari_bio_superposition.features.feature_page import FeaturePage
+    from napari_bio_superposition.workflows.loading import LoadedModels
 
 _STEP: Final = "Collecting the feature"
+STRONGEST: Final = "Strongest"
 _CAPTIONS: Final = {
-    "top": "Strongest",
+    "top": STRONGEST,
     "q95": "Around the 95th percentile",
     "q75": "Around the 75th percentile",
     "q50": "Around the median",
@@ -44,18 +46,24 @@ class ExamplePatch:
         Of the study's table.
     title
         Identity and activation.
+    image_id
+        Of which image.
     pixels
         What the model was given, ``(channel, side, side)`` in ``[0, 1]``; ``None`` where the image
-        is not open.
+        is not read.
     activation
         Map on the pixels, ``(side, side)``; ``None`` with it.
+    reason
+        Why there are no pixels, once that is known.
     """
 
     kind: str
     row: int
     title: str
+    image_id: str
     pixels: FloatArray | None = None
     activation: FloatArray | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,22 +81,34 @@ class FeatureReport:
 
 
 def collect_report(
-    table: "AnnData", images: Sequence[OpenImage], latent: int, groupby: str
+    table: "AnnData",
+    images: Sequence[OpenImage],
+    models: "LoadedModels | None",
+    latent: int,
+    groupby: str,
 ) -> Job[FeatureReport]:
-    """Collect what is known of a feature; quick enough to be asked at each click."""
+    """Collect what is known of a feature; quick enough to be asked at each click.
+
+    Parameters
+    ----------
+    table, images
+        Of the study.
+    models
+        Where they are loaded; without them nothing is said of decoder directions.
+    latent, groupby
+        The feature, and the column with the classes.
+    """
     yield Progress(_STEP)
     with gentle_imports():
+        from napari_bio_superposition.features.column_statistics import robust_tops
         from napari_bio_superposition.features.feature_page import describe_feature
     yield Progress(_STEP)
     name = feature_name(latent)
     page = describe_feature(table, name, groupby=groupby)
     examples = yield from collect_examples(table, images, latent)
-    roles: tuple[str, ...] = ()
-    by_direction = None
-    if images:
-        roles = images[0].analysis.patches.channel_roles
-        by_direction = _nearest_directions(images[0], latent)
-    top = float(table.var[Keys.MAX_ACTIVATION].iloc[latent])
+    roles = () if models is None else models.features.card.channel_roles
+    by_direction = None if models is None else _nearest_directions(models, latent)
+    top = float(robust_tops(table.var.iloc[[latent]])[0])
     return FeatureReport(latent, page, by_direction, tuple(examples), roles, max(top, 1e-6))
 
 
@@ -104,17 +124,13 @@ def collect_examples(
     return (yield from _draw_examples(chosen, images, latent))
 
 
-def _nearest_directions(image: OpenImage, latent: int) -> "pd.DataFrame":
+def _nearest_directions(models: "LoadedModels", latent: int) -> "pd.DataFrame":
     from napari_bio_superposition.features.similarity import nearest_by_direction
 
-    directions = image.models.features.sae.W_dec.detach().cpu().numpy()
-    return nearest_by_direction(_as_rows(directions, image), latent)
-
-
-def _as_rows(directions: npt.NDArray[Any], image: OpenImage) -> FloatArray:
-    """Return the decoder with one row per latent."""
-    is_turned = directions.shape[0] != image.models.features.card.n_latents
-    return np.asarray(directions.T if is_turned else directions, np.float32)
+    directions = models.features.sae.W_dec.detach().cpu().numpy()
+    is_turned = directions.shape[0] != models.features.card.n_latents
+    rows: npt.NDArray[Any] = directions.T if is_turned else directions
+    return nearest_by_direction(np.asarray(rows, np.float32), latent)
 
 
 def _draw_examples(
@@ -128,13 +144,14 @@ def _draw_examples(
             drawn |= _draw_patches(image, here, latent)
             yield Progress(_STEP)
     examples = []
-    for row, kind, value, patch in zip(
-        rows, chosen["kind"], chosen["activation"], chosen.index, strict=True
+    of_image = chosen[Keys.IMAGE].astype(str)
+    for row, kind, value, patch, image_id in zip(
+        rows, chosen["kind"], chosen["activation"], chosen.index, of_image, strict=True
     ):
         pixels, activation = drawn.get(int(row), (None, None))
         caption = _CAPTIONS.get(str(kind), str(kind))
         title = f"{patch}: {float(value):.3g}"
-        examples.append(ExamplePatch(caption, int(row), title, pixels, activation))
+        examples.append(ExamplePatch(caption, int(row), title, image_id, pixels, activation))
     return examples
 
 

@@ -5,19 +5,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_bio_superposition.core.errors import ModelError, TableError
+import numpy as np
+
+from napari_bio_superposition.core.errors import ModelError, RegionError, TableError
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job
-from napari_bio_superposition.core.types import BoolArray
+from napari_bio_superposition.core.types import BoolArray, IntArray
 from napari_bio_superposition.widgets import explorer_jobs
 from napari_bio_superposition.widgets.explorer_jobs import (
-    AttributedChannel,
     ComparedGroups,
+    DrawnChannel,
     RankedRegions,
 )
 from napari_bio_superposition.widgets.feature_display import FeatureDisplay
 from napari_bio_superposition.widgets.feature_report import FeatureReport, collect_report
+from napari_bio_superposition.widgets.geometry import Geometry
+from napari_bio_superposition.widgets.image_layers import make_image_layers
 from napari_bio_superposition.widgets.image_link import ImageLink
+from napari_bio_superposition.widgets.image_shelf import ImageShelf
 from napari_bio_superposition.widgets.patch_groups import REST, PatchGroup, rows_of_group
 from napari_bio_superposition.widgets.region_sources import (
     RegionSource,
@@ -26,6 +31,7 @@ from napari_bio_superposition.widgets.region_sources import (
     make_painted_layer,
     read_regions,
 )
+from napari_bio_superposition.widgets.sources import METADATA_KEY
 from napari_bio_superposition.widgets.study import OpenImage, Study
 
 if TYPE_CHECKING:
@@ -35,6 +41,12 @@ if TYPE_CHECKING:
 
     from napari_bio_superposition.features.differential_config import DifferentialConfig
     from napari_bio_superposition.features.notes import NoteBook
+    from napari_bio_superposition.workflows.analyze import ImageAnalysis
+    from napari_bio_superposition.workflows.explore_channels import (
+        ExplainedChannel,
+        MatchedChannel,
+    )
+    from napari_bio_superposition.workflows.loading import LoadedModels
 
 _NO_IMAGE = "There is no analysed image yet. Open one and press Run in the dock Analyse."
 _NO_FEATURES = "This result has no features. Run the analysis with a model that fits the channels."
@@ -55,6 +67,11 @@ class Explorer:
         self.display = FeatureDisplay.of(viewer)
         self.link = ImageLink.of(viewer)
         self._compared: ComparedGroups | None = None
+        self._shelf: ImageShelf | None = None
+        study = self.study
+        for event in (study.table_changed, study.images_changed, study.places_changed):
+            event.connect(self._on_images_changed)
+        self._on_images_changed()
 
     @property
     def layers(self) -> Any:
@@ -72,9 +89,66 @@ class Explorer:
         image = self.study.current
         if image is None:
             raise TableError(_NO_IMAGE)
-        if image.analysis.tokens is None or image.analysis.table is None:
+        if image.analysis.tokens is None:
             raise TableError(_NO_FEATURES)
         return image
+
+    def shelf(self) -> ImageShelf:
+        """Return where the images behind the table are found.
+
+        Raises
+        ------
+        TableError
+            Where there is no table.
+        """
+        if self._shelf is None:
+            study = self.study
+            images = list(study.images.values())
+            self._shelf = ImageShelf(self._table(), images, study.places, study.models)
+        return self._shelf
+
+    @property
+    def channel_roles(self) -> tuple[str, ...]:
+        """Of the networks, once they are loaded."""
+        models = self.study.models or (None if self._shelf is None else self._shelf.models)
+        return () if models is None else models.features.card.channel_roles
+
+    def open_image(self, image_id: str) -> Job[Any]:
+        """Return the job that reads an image of the table and encodes its patches."""
+        return self.shelf().encode(image_id)
+
+    def show_image(self, analysis: "ImageAnalysis", models: "LoadedModels") -> None:
+        """Add an image that `open_image` read, as if it had been analysed."""
+        image = analysis.image
+        layers = [
+            self._viewer.add_image(data, **options) for data, options, _ in make_image_layers(image)
+        ]
+        geometry = Geometry.of_layer(layers[0])
+        self.study.add_analysis(analysis, models, geometry=geometry, name=image.id)
+
+    def look_at(self, row: int) -> bool:
+        """Bring a patch into the middle of the canvas; false where its image is not open."""
+        for image_id, image in self.study.images.items():
+            patch = np.flatnonzero(image.rows == row)
+            if patch.size:
+                self.study.set_current(image_id)
+                centre = image.origins[patch[0]] + image.side_px / 2
+                place = image.geometry.to_world(centre)
+                self._viewer.scene.camera.center = (0.0, *(float(part) for part in place))
+                return True
+        return False
+
+    def image_of(self, row: int) -> str:
+        """Return the image of a row of the table."""
+        return str(self._table().obs[Keys.IMAGE].iloc[row])
+
+    def _on_images_changed(self, *_: Any) -> None:
+        """Remember from which files images came: they may be closed, and wanted again."""
+        self._shelf = None
+        for layer in self.layers:
+            path = getattr(layer.source, "path", None)
+            if path and METADATA_KEY in layer.metadata and Path(path).exists():
+                self.study.add_place(Path(path))
 
     # --- regions -----------------------------------------------------------------------------
 
@@ -95,6 +169,23 @@ class Explorer:
         """Return the masks of a source; see `region_sources.read_regions`."""
         return read_regions(source, self.layers, self.study, self.image())
 
+    def rows_in_region(self, mask: BoolArray) -> IntArray:
+        """Return the rows of the table whose patches a region touches.
+
+        Raises
+        ------
+        RegionError
+            Where it touches none.
+        """
+        from napari_bio_superposition.features.regions import patches_in_region
+
+        image = self.image()
+        touched = image.rows[patches_in_region(image.origins, image.side_px, mask) > 0]
+        found: IntArray = touched[touched >= 0]
+        if not found.size:
+            raise RegionError("The region touches no accepted patch. Paint elsewhere.")
+        return found
+
     def rank_regions(self, regions: Mapping[str, BoolArray]) -> Job[RankedRegions]:
         """Return the job that ranks the features of each region."""
         return explorer_jobs.rank_regions(self.image(), dict(regions))
@@ -109,9 +200,9 @@ class Explorer:
         TableError
             Where there is no table.
         """
-        return collect_report(
-            self._table(), list(self.study.images.values()), latent, groupby or Keys.GENOTYPE
-        )
+        shelf = self.shelf()
+        models = self.study.models or shelf.models
+        return collect_report(shelf.table, shelf.images, models, latent, groupby or Keys.GENOTYPE)
 
     def read_notes(self) -> "NoteBook":
         """Return names, notes and lists of the model's features; none where there is no model."""
@@ -183,9 +274,17 @@ class Explorer:
 
     # --- channels, lists, images -----------------------------------------------------------------
 
-    def attribute(self, place: BoolArray, channel: int | None) -> Job[AttributedChannel]:
-        """Return the job that splits a CNN channel at a place into features."""
-        return explorer_jobs.attribute(self.image(), place, channel)
+    def explain_channel(
+        self, place: BoolArray | None, channel: int | None, *, greedily: bool
+    ) -> "Job[ExplainedChannel | MatchedChannel]":
+        """Return the job that splits a CNN channel at a place, or matches its map greedily."""
+        if greedily:
+            return explorer_jobs.match(self.image(), place, channel)
+        return explorer_jobs.explain(self.image(), place, channel)
+
+    def draw_channel(self, channel: int) -> Job[DrawnChannel]:
+        """Return the job that computes the map of a CNN channel."""
+        return explorer_jobs.draw_channel(self.image(), channel)
 
     def list_features(self, correlate: Sequence[str]) -> "Job[pd.DataFrame]":
         """Return the job that gathers what is known of all features."""
@@ -216,18 +315,11 @@ class Explorer:
 
     def write_gallery(self, latents: Sequence[int], path: Path) -> Job[Path]:
         """Return the job that writes a page of HTML with some features."""
-        images = self._open_images()
-        return explorer_jobs.write_gallery(images, self._table(), latents, self.read_notes(), path)
+        return explorer_jobs.write_gallery(self.shelf(), latents, self.read_notes(), path)
 
     def maximize(self, latent: int, config: Any) -> Job[Any]:
         """Return the job that makes images which excite a feature."""
-        return explorer_jobs.maximize(self._open_images(), self._table(), latent, config)
-
-    def _open_images(self) -> list[OpenImage]:
-        """Return the open images with features, that which is looked at first."""
-        current = self.image()
-        others = [one for one in self.study.images.values() if one is not current]
-        return [current, *(one for one in others if one.analysis.tokens is not None)]
+        return explorer_jobs.maximize(self.shelf(), latent, config)
 
     def _table(self) -> "AnnData":
         if self.study.table is None:

@@ -33,6 +33,12 @@ class FeaturesPage(QWidget):
     latent_chosen = Signal(int)
     """The user wants to look at this feature."""
 
+    channel_chosen = Signal(int)
+    """The user wants to look at this CNN channel."""
+
+    row_opened = Signal(int)
+    """The user wants to see this patch in its image."""
+
     job_wanted = Signal(object)
     """A job that the dock is to run, as its Run button does; `show_outcome` gets its result."""
 

@@ -27,6 +27,7 @@ from napari_bio_superposition.widgets.features_page import FeaturesPage
 from napari_bio_superposition.widgets.find_page import FindPage
 from napari_bio_superposition.widgets.form_fields import CalmComboBox
 from napari_bio_superposition.widgets.jobs import JobRunner
+from napari_bio_superposition.widgets.latest_job import LatestJob
 from napari_bio_superposition.widgets.map_queue import MapQueue
 from napari_bio_superposition.widgets.maximize_page import MaximizePage
 from napari_bio_superposition.widgets.overlay_legend import OverlayLegend
@@ -37,6 +38,8 @@ from napari_bio_superposition.widgets.selection_bar import SelectionBar
 
 if TYPE_CHECKING:
     import napari
+
+    from napari_bio_superposition.widgets.explorer_jobs import DrawnChannel
 
 _SMALLEST_WIDTH_PX = 380
 _USUAL_WIDTH_PX = 460
@@ -74,6 +77,9 @@ class FeaturesWidget(Dock):
         self.legend_section = Section("On the image", self.legend, expanded=True)
         self.run_bar = RunBar()
         self.drawing = MapQueue(self.explorer.display, self)
+        self.channel_drawing = LatestJob(self)
+        self.opener = JobRunner(self)
+        self._wanted_row: int | None = None
         self._running_page: FeaturesPage | None = None
         self._lay_out()
         self._connect()
@@ -112,8 +118,18 @@ class FeaturesWidget(Dock):
         self.image_box.activated.connect(self._on_image_chosen)
         self.tabs.currentChanged.connect(self._on_page_changed)
         self.legend.latent_clicked.connect(study.show_feature)
+        self.channel_drawing.answered.connect(self._on_channel_drawn)
+        self.channel_drawing.failed.connect(self.run_bar.show_failure)
+        self.page(ComparePage).channel_asked.connect(self._explain_channel)
+        study.open_requested.connect(self._on_open_requested)
+        self.opener.progressed.connect(self.run_bar.report)
+        self.opener.succeeded.connect(self._on_opened)
+        self.opener.failed.connect(self.run_bar.show_failure)
+        self.opener.ended.connect(self._on_opener_ended)
         for page in self.pages:
             page.latent_chosen.connect(study.show_feature)
+            page.channel_chosen.connect(self._on_channel_asked)
+            page.row_opened.connect(self.look_at)
             page.job_wanted.connect(partial(self._start, page))
         self.run_bar.run_clicked.connect(self.run)
         self.run_bar.cancel_clicked.connect(self.cancel)
@@ -133,7 +149,7 @@ class FeaturesWidget(Dock):
 
     def run(self) -> None:
         """Start the work of the page in sight."""
-        if self.runner.running:
+        if self.runner.running or self.opener.running:
             return
         try:
             job = self.current_page.make_job()
@@ -143,7 +159,7 @@ class FeaturesWidget(Dock):
         self._start(self.current_page, job)
 
     def _start(self, page: FeaturesPage, job: Job[Any]) -> None:
-        if self.runner.running:
+        if self.runner.running or self.opener.running:
             job.close()
             return
         self._running_page = page
@@ -152,9 +168,10 @@ class FeaturesWidget(Dock):
 
     def cancel(self) -> None:
         """Ask the running job to stop at its next step."""
-        if self.runner.running:
-            self.run_bar.show_cancelling()
-            self.runner.cancel()
+        for runner in (self.runner, self.opener):
+            if runner.running:
+                self.run_bar.show_cancelling()
+                runner.cancel()
 
     def refresh_images(self) -> None:
         """Offer the images that are open."""
@@ -190,6 +207,55 @@ class FeaturesWidget(Dock):
         except BioSuperpositionError as error:
             self.run_bar.message.show_error(str(error))
 
+    def _on_channel_asked(self, channel: int) -> None:
+        self.channel_drawing.ask(lambda: self.explorer.draw_channel(channel))
+
+    def _on_channel_drawn(self, drawn: "DrawnChannel") -> None:
+        image = self.explorer.study.current
+        if image is not None and image.analysis.image.id == drawn.image_id:
+            self.explorer.display.show_channel(drawn.channel, drawn.values)
+
+    def _explain_channel(self, channel: int) -> None:
+        self.show_page(ChannelPage)
+        self.page(ChannelPage).explain(channel)
+
+    # --- images that are not open ---------------------------------------------------------------
+
+    def look_at(self, row: int) -> None:
+        """Bring a patch into the middle of the canvas; its image is opened where it is not."""
+        if self.explorer.look_at(row):
+            return
+        image_id = self.explorer.image_of(row)
+        self._wanted_row = row
+        self.explorer.study.request_open(image_id)
+        if not self.explorer.study.is_claimed:
+            self.run_bar.message.show_plain(
+                f"{image_id} is not open. Press Find images, and name the folder it lies in."
+            )
+
+    def _on_open_requested(self, image_id: str) -> None:
+        study, is_busy = self.explorer.study, self.runner.running or self.opener.running
+        if not study.places or is_busy or not study.claim_open():
+            return
+        self.run_bar.start()
+        self.opener.start(self.explorer.open_image(image_id))
+
+    def _on_opened(self, opened: Any) -> None:
+        try:
+            self.explorer.show_image(*opened)
+        except Exception as error:  # whatever fails while it is shown is told like the rest
+            self.run_bar.show_failure(explain(error, "Showing the image"))
+            return
+        self.run_bar.show_done(f"Opened {opened[0].image.id}, without nuclei and cell death.")
+        if self._wanted_row is not None:
+            self.explorer.look_at(self._wanted_row)
+
+    def _on_opener_ended(self) -> None:
+        self._wanted_row = None
+        self.run_bar.finish()
+
+    # --- jobs of pages --------------------------------------------------------------------------
+
     def _on_succeeded(self, outcome: Any) -> None:
         page = self._running_page
         if page is None:
@@ -214,6 +280,8 @@ class FeaturesWidget(Dock):
     @override
     def _shut_down(self) -> None:
         self.runner.cancel()
+        self.opener.cancel()
+        self.channel_drawing.forget()
         self.drawing.shut_down()
         for page in self.pages:
             page.shut_down()

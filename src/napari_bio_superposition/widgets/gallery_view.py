@@ -15,6 +15,8 @@ _CAPTION_PX: Final = 16
 _GAP_PX: Final = 4
 _SMALLEST_PX, _LARGEST_PX = 56, 110
 _MARK = QColor("#ffd43b")
+_BLANK: Final = 62
+_ON_BLANK = QColor("#c8c8c8")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +31,19 @@ class GalleryPicture:
         ``(height, width, 3)`` uint8.
     tip
         What the mouse is told.
+    note
+        Written over it: why there is no picture.
     """
 
     key: int
     pixels: npt.NDArray[np.uint8]
     tip: str = ""
+    note: str = ""
+
+    @classmethod
+    def blank(cls, key: int, note: str, tip: str = "") -> "GalleryPicture":
+        """Return what stands for a picture that there is not."""
+        return cls(key, np.full((2, 2, 3), _BLANK, np.uint8), tip, note)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +59,8 @@ class GalleryView(QWidget):
 
     picture_clicked = Signal(int, object)
     """The key of the picture, and the modifiers of the keyboard."""
+    picture_opened = Signal(int)
+    """The key of a picture that was double-clicked."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -118,10 +130,14 @@ class GalleryView(QWidget):
             place = QRect(0, y, self.width(), _CAPTION_PX)
             painter.drawText(place, Qt.AlignmentFlag.AlignLeft, row.caption)
             y += _CAPTION_PX + self._side + _GAP_PX
-        painter.setPen(QPen(_MARK, 3))
+        words = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
         for picture, place in self._places():
             painter.drawImage(place, self._images[id(picture)])
+            if picture.note:
+                painter.setPen(_ON_BLANK)
+                painter.drawText(place, words, picture.note)
             if picture.key in self._marked:
+                painter.setPen(QPen(_MARK, 3))
                 painter.drawRect(place.adjusted(1, 1, -2, -2))
         painter.end()
 
@@ -130,6 +146,12 @@ class GalleryView(QWidget):
         picture = None if event is None else self._picture_at(event.position().toPoint())
         if event is not None and picture is not None:
             self.picture_clicked.emit(picture.key, event.modifiers())
+
+    @override
+    def mouseDoubleClickEvent(self, event: QMouseEvent | None) -> None:
+        picture = None if event is None else self._picture_at(event.position().toPoint())
+        if picture is not None:
+            self.picture_opened.emit(picture.key)
 
     @override
     def mouseMoveEvent(self, event: QMouseEvent | None) -> None:

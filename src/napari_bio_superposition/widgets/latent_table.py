@@ -101,6 +101,11 @@ class LatentTable(QWidget):
             width = 3 * _COLUMN_WIDTH_PX if column.is_text else max(_COLUMN_WIDTH_PX, 9 * text)
             self.view.setColumnWidth(place, width)
 
+    def set_kind(self, row_title: str, *, tickable: bool) -> None:
+        """Say what the rows are; only those of latents can be ticked, and with a display alone."""
+        self.model.row_title = row_title
+        self.model.is_tickable = tickable and self._display is not None
+
     def choose(self, latent: int) -> None:
         """Mark the row of a latent, without a signal; nothing happens where it is not listed."""
         row, chosen = self.model.row_of(latent), self.view.selectionModel()

@@ -63,7 +63,7 @@ class LatentTableModel(QAbstractTableModel):
 
     def __init__(self, parent: QObject | None = None, *, tickable: bool = True) -> None:
         super().__init__(parent)
-        self._tickable = tickable
+        self.is_tickable = tickable
         self.row_title = "Feature"
         self._latents: IntArray = np.zeros(0, np.int64)
         self._names: list[str] = []
@@ -170,7 +170,7 @@ class LatentTableModel(QAbstractTableModel):
         if not index.isValid():
             return Qt.ItemFlag.NoItemFlags
         flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
-        if index.column() == _NAME and self._tickable:
+        if index.column() == _NAME and self.is_tickable:
             flags |= Qt.ItemFlag.ItemIsUserCheckable
         return flags
 
@@ -202,7 +202,7 @@ class LatentTableModel(QAbstractTableModel):
         latent = self.latent_at(row)
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
             return self._names[self._rows[row]]
-        if role == Qt.ItemDataRole.CheckStateRole and self._tickable:
+        if role == Qt.ItemDataRole.CheckStateRole and self.is_tickable:
             is_shown = latent in self._shown
             return Qt.CheckState.Checked if is_shown else Qt.CheckState.Unchecked
         return self._shown.get(latent) if role == Qt.ItemDataRole.DecorationRole else None

@@ -20,6 +20,7 @@ from napari_bio_superposition.core.keys import feature_name
 from napari_bio_superposition.widgets.feature_display import (
     Blending,
     FeatureDisplay,
+    ShownChannel,
     ShownFeature,
     Style,
 )
@@ -78,7 +79,7 @@ class OverlayLegend(QWidget):
         self._scroll.setWidgetResizable(True)
         self._scroll.setFrameShape(QScrollArea.Shape.NoFrame)
         self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._listed: tuple[ShownFeature, ...] | None = None
+        self._listed: tuple[tuple[ShownFeature, ...], ShownChannel | None] | None = None
         self._lay_out()
         self.show_look()
         self._connect()
@@ -126,10 +127,10 @@ class OverlayLegend(QWidget):
     def refresh(self) -> None:
         """List what is drawn."""
         self.show_look()
-        shown = self._display.shown
-        if shown == self._listed:
+        shown, channel = self._display.shown, self._display.shown_channel
+        if (shown, channel) == self._listed:
             return
-        self._listed = shown
+        self._listed = shown, channel
         while (item := self._grid.takeAt(0)) is not None:
             widget = item.widget()
             if widget is not None:
@@ -137,11 +138,14 @@ class OverlayLegend(QWidget):
                 widget.deleteLater()
         for row, entry in enumerate(shown):
             self._add_row(row, entry)
-        self._grid.setRowStretch(len(shown), 1)
-        height = _ROW_HEIGHT_PX * min(max(len(shown), 1), _MOST_ROWS) + 4
+        n_rows = len(shown) + (channel is not None)
+        if channel is not None:
+            self._add_channel(len(shown), channel)
+        self._grid.setRowStretch(n_rows, 1)
+        height = _ROW_HEIGHT_PX * min(max(n_rows, 1), _MOST_ROWS) + 4
         self._scroll.setFixedHeight(height)
-        self._scroll.setVisible(bool(shown))
-        self.clear_button.setEnabled(bool(shown))
+        self._scroll.setVisible(n_rows > 0)
+        self.clear_button.setEnabled(n_rows > 0)
 
     def _add_row(self, row: int, entry: ShownFeature) -> None:
         latent = entry.latent
@@ -156,12 +160,21 @@ class OverlayLegend(QWidget):
         pin.setToolTip("Keep it; otherwise the next feature takes its place")
         pin.setEnabled(not entry.pinned)
         pin.clicked.connect(lambda: self._display.show(latent))
-        close = QToolButton()
-        close.setText("✕")
-        close.setToolTip("Hide")
-        close.setAccessibleName(f"Hide {feature_name(latent)}")
+        close = _make_close(feature_name(latent))
         close.clicked.connect(lambda: self._display.hide(latent))
         for column, widget in enumerate((colours, name, pin, close)):
+            self._grid.addWidget(widget, row, column)
+
+    def _add_channel(self, row: int, entry: ShownChannel) -> None:
+        swatch, text = QLabel(), f"channel_{entry.channel:05d}   0 to {entry.top:.3g}"
+        layer = self._display.channel_layer()
+        if layer is not None:
+            swatch.setPixmap(make_swatch(layer).pixmap(_SWATCH))
+        name = QLabel(text)
+        name.setToolTip("A channel of the CNN, absolute, on the scale of this image")
+        close = _make_close(f"channel {entry.channel}")
+        close.clicked.connect(self._display.hide_channel)
+        for column, widget in ((0, swatch), (1, name), (3, close)):
             self._grid.addWidget(widget, row, column)
 
     def _make_colour_button(self, latent: int) -> QToolButton:
@@ -190,6 +203,14 @@ class OverlayLegend(QWidget):
             blending=_BLENDINGS[self.blend_box.currentIndex()][0],
             opacity=self.opacity.value() / 100,
         )
+
+
+def _make_close(what: str) -> QToolButton:
+    close = QToolButton()
+    close.setText("✕")
+    close.setToolTip("Hide")
+    close.setAccessibleName(f"Hide {what}")
+    return close
 
 
 def _make_box(choices: tuple[tuple[str, str], ...], tip: str) -> CalmComboBox:

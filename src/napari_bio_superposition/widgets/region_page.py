@@ -57,6 +57,10 @@ class RegionPage(FeaturesPage):
         self.paint_button.setToolTip("Add a layer and paint on it; each colour is a region")
         self.draw_button = QPushButton("Draw")
         self.draw_button.setToolTip("Add a layer and draw around regions with the lasso")
+        self.select_button = QPushButton("Select patches")
+        self.select_button.setToolTip(
+            "Select what the region touches; Save group keeps it, to be compared on page Compare"
+        )
         self.source_box = CalmComboBox()
         self.source_box.setToolTip("Where the region comes from")
         self.region_box = CalmComboBox()
@@ -83,7 +87,11 @@ class RegionPage(FeaturesPage):
         tools.addWidget(QLabel("From"))
         tools.addWidget(self.source_box, 1)
         self.page_layout.addLayout(tools)
-        self.page_layout.addWidget(self.region_box)
+        regions = QHBoxLayout()
+        regions.addWidget(self.region_box, 1)
+        regions.addStretch()
+        regions.addWidget(self.select_button)
+        self.page_layout.addLayout(regions)
         self.page_layout.addWidget(self.table, 1)
         self.page_layout.addWidget(self.note)
         self.page_layout.addWidget(self.message)
@@ -92,6 +100,7 @@ class RegionPage(FeaturesPage):
     def _connect(self) -> None:
         self.paint_button.clicked.connect(self.paint)
         self.draw_button.clicked.connect(self.draw)
+        self.select_button.clicked.connect(self.select_patches)
         self.source_box.currentIndexChanged.connect(self._on_source_changed)
         self.region_box.currentIndexChanged.connect(self._show_table)
         self.table.latent_clicked.connect(self.latent_chosen)
@@ -125,6 +134,21 @@ class RegionPage(FeaturesPage):
         self.choose_source(f"layer {id(layer)}")
         is_painted = hasattr(layer, "brush_size")
         self.message.show_plain(_PAINT_HINT if is_painted else _DRAW_HINT)
+
+    def select_patches(self) -> None:
+        """Select the patches that the region in sight touches; those of all where all are."""
+        source = self.source
+        if source is None:
+            return
+        try:
+            masks = self.explorer.read_regions(source)
+            shown = masks.get(self.region_box.currentText())
+            mask = np.logical_or.reduce(list(masks.values())) if shown is None else shown
+            rows = self.explorer.rows_in_region(mask)
+        except BioSuperpositionError as error:
+            self.message.show_error(str(error))
+            return
+        self.explorer.study.selection.select(rows, source="image")
 
     @property
     def source(self) -> "RegionSource | None":

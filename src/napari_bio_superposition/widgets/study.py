@@ -5,6 +5,7 @@ Views (image, plots, tables) know the study and never one another.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -98,7 +99,9 @@ class Study:
     images_changed = Signal()
     """An image was analysed, is no longer open, or another one is looked at."""
     open_requested = Signal(str)
-    """A view asks to open the image of this id, which is not open."""
+    """A view asks to open the image of this id, which is not open; see `claim_open`."""
+    places_changed = Signal()
+    """There is another folder in which images of the table may lie."""
 
     _of_viewer: ClassVar[WeakKeyDictionary[Any, "Study"]] = WeakKeyDictionary()
 
@@ -108,6 +111,8 @@ class Study:
         self._images: dict[str, OpenImage] = {}
         self._current: str | None = None
         self._shown_feature: int | None = None
+        self._places: tuple[Path, ...] = ()
+        self._is_claimed = False
         self.selection = Selection()
         self.selection.changed.connect(self.selection_changed.emit)
 
@@ -190,9 +195,8 @@ class Study:
         """
         image = analysis.image
         self._models = models
-        self._images[image.id] = OpenImage(
-            analysis, models, geometry or Geometry.of_image(image), name or image.id
-        )
+        opened = OpenImage(analysis, models, geometry or Geometry.of_image(image), name or image.id)
+        self._images[image.id] = self._with_rows(opened)
         if analysis.table is not None:
             self.set_table(_join(self._table, analysis.table, image.id))
         self._current = image.id
@@ -206,12 +210,37 @@ class Study:
             self._current = next(reversed(self._images), None)
         self.images_changed.emit()
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """Folders and files in which images of the table may lie, results among them."""
+        return self._places
+
+    def add_place(self, place: Path) -> None:
+        """Remember where images of the table may lie; the newest place is looked at first."""
+        if place not in self._places:
+            self._places = (place, *self._places)
+            self.places_changed.emit()
+
     def request_open(self, image_id: str) -> bool:
-        """Return whether an image is open; where it is not, ask whoever can to open it."""
+        """Return whether an image is open; where it is not, ask whoever can to open it.
+
+        `is_claimed` then tells whether somebody took it over.
+        """
+        self._is_claimed = False
         if image_id in self._images:
             return True
         self.open_requested.emit(image_id)
         return image_id in self._images
+
+    def claim_open(self) -> bool:
+        """Take over what `open_requested` asks for; false where another view was first."""
+        is_first, self._is_claimed = not self._is_claimed, True
+        return is_first
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether a view opens the image that was asked for last."""
+        return self._is_claimed
 
     def show_feature(self, latent: int) -> None:
         """Ask all views to look at a latent."""
