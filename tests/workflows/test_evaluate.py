@@ -102,18 +102,44 @@ def test_a_sweep_has_a_row_for_each_sae(evaluated, tiny_model_folder, tmp_path):
         target_l0s=(3.0,),
         n_tokens=2048,
         n_epochs=2,
-        tokens_per_patch=64,
+        n_seeds=2,
         evaluation=evaluation,
     )
     result = run(sweep_sae(tiny_model_folder, evaluated / "patches", config, tmp_path))
     table = pd.read_csv(tmp_path / "sweep.csv")
-    assert table["kind"].tolist() == ["CNN channels", *(["gated", "batch_topk"] * 2)]
-    assert table["asked"].tolist()[1:] == ["lambda 1", "L0 3"] * 2
+    first = ["CNN channels", "PCA of CNN", "CNN mean and SD", "CNN rectified"]
+    saes = ["gated", "batch_topk"] * 2
+    last = ["random dictionary"] * 2 + ["k-means words"] * 2
+    assert table["kind"].tolist() == [*first, *saes, *last]
+    assert table["asked"].tolist()[4:10] == [*(["lambda 1", "L0 3"] * 2), "L0 3", "L0 3"]
+    assert table["n_latents"].tolist()[4:] == [8, 8, 16, 16, 8, 16, 8, 16]
     matched = table[table["asked"] == "L0 3"]
     assert matched["l0"].between(1.5, 6).all()
     assert table["accuracy"].notna().all()
-    assert len(result.as_lines()) == 6
+    trained = table[table["kind"].isin(["gated", "batch_topk"])]
+    for column in ("seed_cosine", "loss_recovered", "auroc", "auroc, nuclei", "welch_rms_cosine"):
+        assert trained[column].notna().all()
+    assert (trained["seed_cosine"] <= 1).all()
+    assert len(result.as_lines()) == 13 + len(result.data["notes"])
     assert (tmp_path / "report.html").exists()
+
+
+def test_a_target_that_a_short_training_missed_is_said(evaluated, tiny_model_folder, tmp_path):
+    config = SweepConfig(
+        sizes=(16,),
+        kinds=("gated",),
+        paper_lambdas=(),
+        target_l0s=(3.0,),
+        n_tokens=2048,
+        n_epochs=1,
+        n_seeds=1,
+        evaluation=EvaluateConfig(n_patches=32, device="cpu"),
+    )
+    result = run(sweep_sae(tiny_model_folder, evaluated / "patches", config, tmp_path))
+    row = next(row for row in result.sweep if row["kind"] == "gated")
+    assert row["trained_l0"] > 3 * 1.15
+    assert "did not reach its target L0 for gated with 16 latents" in result.data["notes"][-1]
+    assert "seed_cosine" not in row
 
 
 def test_outcomes_come_from_a_table(evaluated, tiny_model_folder, tmp_path):

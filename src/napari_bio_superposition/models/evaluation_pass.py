@@ -1,4 +1,4 @@
-"""One pass over patches that gathers all that an SAE and its baselines are judged by. No scores."""
+"""One pass over patches that gathers all that SAEs and baselines are judged by. No scores."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,8 +24,9 @@ from napari_bio_superposition.models.token_buffer import PatchRows
 
 SAE: Final = "SAE"
 RANDOM: Final = "random dictionary"
+WORDS: Final = "k-means words"
 _TOKENS_PER_SAMPLED_PATCH: Final = 128
-_SAMPLED_VALUES: Final = 1 << 25
+_SAMPLED_VALUES: Final = 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ class PatchMeasures:
     Parameters
     ----------
     dictionaries
-        The SAE and a random dictionary of its size and L0.
+        Name to what it did, for instance an SAE and a random dictionary of its size and L0.
     representations
         Name to pooled features ``(n, feature)``, baselines included; the same tokens feed all.
     variation
@@ -74,7 +75,8 @@ class PatchMeasures:
     sampled
         Positions of these patches among the ``n``.
     activations, channels
-        SAE activations and CNN tokens at these places, ``(n_sampled * place, feature)``.
+        Activations of each dictionary, and CNN tokens, at these places,
+        ``(n_sampled * place, feature)``.
     """
 
     dictionaries: Mapping[str, DictionaryMeasures]
@@ -85,14 +87,14 @@ class PatchMeasures:
     ablated: FloatArray
     places: IntArray
     sampled: IntArray
-    activations: FloatArray
+    activations: Mapping[str, FloatArray]
     channels: FloatArray
 
 
 def measure_patches(
     model: FeatureModel, patches: PatchRows, *, rng: np.random.Generator, n_sampled: int = 256
 ) -> Job[PatchMeasures]:
-    """Run encoder, SAE and baselines on patches in one pass of bounded memory.
+    """Run encoder, SAE and baselines of its size and L0 on patches.
 
     Parameters
     ----------
@@ -108,12 +110,40 @@ def measure_patches(
     chance = torch_generator(rng)
     sample = yield from sample_tokens(model, patches, rng=rng)
     own = Dictionary.of(model.sae)
-    l0 = _mean_l0(own, sample)
+    l0 = mean_l0(own, sample)
     dictionaries = {
         SAE: own,
         RANDOM: random_dictionary(sample, own.n_latents, l0=l0, rng=chance),
     }
-    words = cluster_tokens(sample, own.n_latents, rng=chance)
+    words = {WORDS: cluster_tokens(sample, own.n_latents, rng=chance)}
+    job = measure_dictionaries(model, patches, dictionaries, words, rng=rng, n_sampled=n_sampled)
+    return (yield from job)
+
+
+def measure_dictionaries(
+    model: FeatureModel,
+    patches: PatchRows,
+    dictionaries: Mapping[str, Dictionary],
+    words: Mapping[str, Tensor],
+    *,
+    rng: np.random.Generator,
+    n_sampled: int = 256,
+) -> Job[PatchMeasures]:
+    """Run any number of dictionaries on the tokens of patches in one pass of bounded memory.
+
+    Parameters
+    ----------
+    model
+        Its encoder and card make the tokens; its device is used.
+    patches
+        Which patches, in order.
+    dictionaries, words
+        By name: SAEs and others in their place, and the words of bags of words.
+    rng
+        Draws the sampled places.
+    n_sampled
+        See `measure_patches`.
+    """
     gathered = _Gathered(model, patches, dictionaries, words, rng=rng, n_sampled=n_sampled)
     size = choose_batch_size(model, side=patches.pixels.shape[-1])
     for start in range(0, len(patches), size):
@@ -129,18 +159,20 @@ def sample_tokens(
     """Return unit tokens at random places of random patches, ``(token, width)`` float32."""
     chance = torch_generator(rng)
     some = patches.sample(-(-n_tokens // _TOKENS_PER_SAMPLED_PATCH), rng=rng)
+    per_patch = -(-n_tokens // len(some))
     collected: list[Tensor] = []
     for batch in some.batches():
         with torch.no_grad():
             unit = model.prepare(model.feature_map(batch.to(model.device))).unit
         for row in unit:
-            chosen = torch.randperm(len(row), generator=chance)[:_TOKENS_PER_SAMPLED_PATCH]
+            chosen = torch.randperm(len(row), generator=chance)[:per_patch]
             collected.append(row[chosen.to(row.device)])
         yield Progress("Sampling tokens", len(collected), len(some), "patches")
     return torch.cat(collected)
 
 
-def _mean_l0(dictionary: Dictionary, tokens: Tensor) -> float:
+def mean_l0(dictionary: Dictionary, tokens: Tensor) -> float:
+    """Return the active latents per token of unit *tokens* ``(token, width)``."""
     scores = score_tokens(dictionary, tokens, torch.ones(len(tokens), device=tokens.device))
     return scores.n_active / len(tokens)
 
@@ -153,7 +185,7 @@ class _Gathered:
         model: FeatureModel,
         patches: PatchRows,
         dictionaries: Mapping[str, Dictionary],
-        words: Tensor,
+        words: Mapping[str, Tensor],
         *,
         rng: np.random.Generator,
         n_sampled: int,
@@ -163,19 +195,23 @@ class _Gathered:
         n, width = len(patches), model.card.width
         side = (patches.pixels.shape[-1] + 1) // 2
         self.n_tokens = side * side
-        self.sizes = {"CNN channels": width, "CNN mean and SD": 2 * width}
-        self.sizes |= {"CNN rectified": 2 * width, "k-means words": len(words)}
-        self.pooled = {name: np.zeros((n, size), np.float32) for name, size in self.sizes.items()}
+        sizes = {"CNN channels": width, "CNN mean and SD": 2 * width, "CNN rectified": 2 * width}
+        sizes |= {name: len(centroids) for name, centroids in words.items()}
+        self.pooled = {name: np.zeros((n, size), np.float32) for name, size in sizes.items()}
         self.own = {name: _DictionarySums(n, d, width) for name, d in dictionaries.items()}
         self.sums = np.zeros((n, width))
         self.original, self.ablated = np.zeros((2, n, width), np.float32)
         self.sampled = np.sort(rng.choice(n, min(n, n_sampled), replace=False))
-        per_patch = _SAMPLED_VALUES // (len(self.sampled) * model.card.n_latents)
+        n_latents = sum(dictionary.n_latents for dictionary in dictionaries.values())
+        per_patch = _SAMPLED_VALUES // (len(self.sampled) * n_latents)
         per_patch = int(np.clip(per_patch, 4, 64))
         self.places = np.stack(
             [rng.choice(self.n_tokens, per_patch, replace=False) for _ in self.sampled]
         )
-        self.activations = np.zeros((self.places.size, model.card.n_latents), np.float32)
+        self.activations = {
+            name: np.zeros((self.places.size, dictionary.n_latents), np.float32)
+            for name, dictionary in dictionaries.items()
+        }
         self.channels = np.zeros((self.places.size, width), np.float32)
 
     @torch.no_grad()
@@ -211,9 +247,10 @@ class _Gathered:
         self.pooled["CNN mean and SD"][rows] = both.cpu().numpy()
         rectified = torch.cat([seen.clamp_min(0).mean(1), (-seen).clamp_min(0).mean(1)], 1)
         self.pooled["CNN rectified"][rows] = rectified.cpu().numpy()
-        for row, patch in zip(rows, unit, strict=True):
-            counts = torch.bincount(nearest_words(patch, self.words), minlength=len(self.words))
-            self.pooled["k-means words"][row] = (counts / len(patch)).cpu().numpy()
+        for name, words in self.words.items():
+            for row, patch in zip(rows, unit, strict=True):
+                counts = torch.bincount(nearest_words(patch, words), minlength=len(words))
+                self.pooled[name][row] = (counts / len(patch)).cpu().numpy()
 
     def _keep_places(self, rows: IntArray, unit: Tensor, seen: Tensor) -> None:
         per_patch = self.places.shape[1]
@@ -221,8 +258,9 @@ class _Gathered:
             patch = int(self.sampled[number] - rows[0])
             chosen = torch.from_numpy(self.places[number]).to(unit.device)
             where = slice(number * per_patch, (number + 1) * per_patch)
-            jump = self.dictionaries[SAE].jump
-            self.activations[where] = jump.activate(unit[patch, chosen]).cpu().numpy()
+            for name, dictionary in self.dictionaries.items():
+                found = dictionary.jump.activate(unit[patch, chosen])
+                self.activations[name][where] = found.cpu().numpy()
             self.channels[where] = seen[patch, chosen].cpu().numpy()
 
     def collect(self) -> PatchMeasures:
@@ -231,11 +269,9 @@ class _Gathered:
         centre = self.sums.sum(0) / (n * self.n_tokens)
         variation = self.n_tokens * (1 + centre @ centre) - 2 * self.sums @ centre
         measures = {name: sums.collect(n * self.n_tokens) for name, sums in self.own.items()}
-        representations = {
-            SAE: measures[SAE].pooled,
-            **self.pooled,
-            RANDOM: measures[RANDOM].pooled,
-        }
+        dictionaries = {name: measure.pooled for name, measure in measures.items()}
+        first = {name: dictionaries.pop(name) for name in (SAE,) if name in dictionaries}
+        representations = {**first, **self.pooled, **dictionaries}
         return PatchMeasures(
             dictionaries=measures,
             representations=representations,

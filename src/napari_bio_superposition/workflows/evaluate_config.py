@@ -85,8 +85,9 @@ class SweepConfig:
     learning_rate: Annotated[float, Range(1e-8, 1)] = 0.003
     """Highest learning rate."""
 
-    tokens_per_patch: Annotated[int, Range(16, 100_000)] = 256
-    """Tokens of each patch that pooled features are made of; the same ones for all."""
+    n_seeds: Annotated[int, Range(1, 20)] = 2
+    """Trainings of each SAE from other seeds, for the stability of its directions; the first one
+    is measured, and 1 leaves the stability out."""
 
     evaluation: EvaluateConfig = field(default_factory=EvaluateConfig)
     """What they are measured on."""

@@ -2,18 +2,14 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 
-from napari_bio_superposition.core.files import make_folder, replaced_file
-from napari_bio_superposition.core.json_text import to_json
+from napari_bio_superposition.core.files import make_folder
 from napari_bio_superposition.core.progress import Job, Progress
-from napari_bio_superposition.core.provenance import Provenance, package_versions
 from napari_bio_superposition.core.types import FloatArray
 from napari_bio_superposition.evaluation.probes import unit_rows
 from napari_bio_superposition.evaluation.similarity import compare_features
@@ -25,7 +21,6 @@ from napari_bio_superposition.models.encoder_checkpoint import holds_encoder, lo
 from napari_bio_superposition.models.optimization import torch_generator
 from napari_bio_superposition.models.pooling import pool_features
 from napari_bio_superposition.models.training_config import NormalizationConfig
-from napari_bio_superposition.workflows.config_files import config_to_plain
 from napari_bio_superposition.workflows.evaluate_config import EvaluateConfig
 from napari_bio_superposition.workflows.evaluate_report import (
     describe_representations,
@@ -36,65 +31,45 @@ from napari_bio_superposition.workflows.evaluate_representations import (
     compare_representations,
     recover_quantities,
 )
-from napari_bio_superposition.workflows.evaluate_sae import (
+from napari_bio_superposition.workflows.evaluation_data import EvaluationData, load_evaluation_data
+from napari_bio_superposition.workflows.evaluation_result import (
+    Evaluation,
     describe_data,
+    describe_provenance,
     explain_skipped,
     flatten,
 )
-from napari_bio_superposition.workflows.evaluation_data import EvaluationData, load_evaluation_data
 from napari_bio_superposition.workflows.report import Report, write_report
 
 RESULT: Final = "encoder.json"
+TABLES: Final = ("layers", "similarity", "recovery")
 UNTRAINED: Final = "untrained encoder"
 INTENSITIES: Final = "intensities"
 
 
 @dataclass(eq=False)
-class EncoderEvaluation:
-    """All figures, as they are written to ``encoder.json``.
+class EncoderEvaluation(Evaluation):
+    """All figures, as they are written to ``encoder.json``; see `Evaluation` for the first ones.
 
     Parameters
     ----------
-    model, data
-        What was measured, and on what.
     layers
         One row per layer and baseline: probe, outcome, effective rank.
     similarity
         CKA of each with the last layer.
     recovery
         Planted quantities by single channels; empty without truth.
-    skipped
-        Measure to why it is missing.
-    provenance
-        What everything depends on.
     """
 
-    model: dict[str, Any]
-    data: dict[str, Any]
     layers: list[dict[str, Any]] = field(default_factory=list)
     similarity: list[dict[str, Any]] = field(default_factory=list)
     recovery: list[dict[str, Any]] = field(default_factory=list)
-    skipped: dict[str, str] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
-
-    def as_plain(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
-        return dataclasses.asdict(self)
 
     def as_lines(self) -> list[str]:
         """Return the main figures as a person reads them."""
-        lines = [
-            f"{self.model['name']}: {self.data['n_patches']} patches of {self.data['n_groups']} "
-            "wells."
-        ]
-        lines += [
-            f"{row['name']}: probe {row['accuracy']:.1%} ({row['accuracy_low']:.1%} to "
-            f"{row['accuracy_high']:.1%}, null {row['accuracy_null']:.1%})"
-            for row in self.layers
-            if row.get("accuracy") is not None
-        ]
-        lines += [f"warning: {note}" for note in self.data["notes"]]
-        return lines + [f"not measured, {name}: {why}" for name, why in self.skipped.items()]
+        data = self.data
+        first = f"{self.model['name']}: {data['n_patches']} patches of {data['n_groups']} wells."
+        return [first, *self.probe_lines(self.layers)]
 
 
 def evaluate_encoder(
@@ -141,10 +116,12 @@ def evaluate_encoder(
             row = flatten(dataclasses.asdict(score), "debiased", "debiased")
             result.similarity.append({"name": name, **row})
     result.recovery = yield from recover_quantities(features, data, config, rng=rng)
-    result.skipped = explain_skipped(data, config)
-    result.skipped.pop("stability", None)
-    result.provenance = _provenance(card, data, config)
-    _write(result, out)
+    result.skipped = explain_skipped(data)
+    result.provenance = describe_provenance(
+        card, data, config, device=config.device, seed=config.seed
+    )
+    result.write(out / RESULT, TABLES)
+    _write_report(result, out)
     return result
 
 
@@ -186,32 +163,7 @@ def _intensities(data: EvaluationData) -> Job[FloatArray]:
     return np.asarray(rows, dtype=np.float32)
 
 
-def _provenance(card: Any, data: EvaluationData, config: EvaluateConfig) -> dict[str, Any]:
-    flags = {"intensity_scaling": card.intensity_scaling}
-    provenance = Provenance(
-        config=config_to_plain(config),
-        versions=package_versions(),
-        seed=config.seed,
-        device=config.device,
-        inputs=dict(data.store.info.inputs),
-        models={card.name: card.weights_sha256},
-        flags=flags,
-    )
-    return dataclasses.asdict(provenance)
-
-
-def _write(result: EncoderEvaluation, out: Path) -> None:
-    with replaced_file(out / RESULT) as part:
-        part.write_text(to_json(result.as_plain(), indent=2), encoding="utf-8")
-    tables: Mapping[str, list[dict[str, Any]]] = {
-        "layers": result.layers,
-        "similarity": result.similarity,
-        "recovery": result.recovery,
-    }
-    for name, rows in tables.items():
-        if rows:
-            with replaced_file(out / f"{name}.csv") as part:
-                pd.DataFrame(rows).to_csv(part, index=False)
+def _write_report(result: EncoderEvaluation, out: Path) -> None:
     data = result.data
     sections = [describe_representations(result.layers, "Layers side by side")]
     if result.recovery:
@@ -229,7 +181,7 @@ def _write(result: EncoderEvaluation, out: Path) -> None:
         if best.get("accuracy") is not None
         else [],
         sections=sections,
-        notices=[*data["notes"], *(f"Not measured: {k} ({v})." for k, v in result.skipped.items())],
+        notices=result.notices(),
         details={"Provenance": json.dumps(result.provenance, indent=2, default=str)},
     )
     write_report(report, out)

@@ -35,9 +35,6 @@ def write_sae_report(result: "SaeEvaluation", out: Path) -> Path:
     if result.similarity:
         sections.append(describe_similarity(result.similarity, "the SAE's features"))
     data = result.data
-    notices = [*data["notes"], *(f"Not measured: {k} ({v})." for k, v in result.skipped.items())]
-    if data["simulated"]:
-        notices.insert(0, "The images are simulated; nothing here is a measurement of biology.")
     report = Report(
         title=f"What the SAE {result.model['name']} is worth",
         lead=(
@@ -49,7 +46,7 @@ def write_sae_report(result: "SaeEvaluation", out: Path) -> Path:
         ),
         cards=_cards(result),
         sections=sections,
-        notices=notices,
+        notices=result.notices(),
         details={"Provenance": json.dumps(result.provenance, indent=2, default=str)},
     )
     return write_report(report, out)

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from napari_bio_superposition.core.progress import Job, Progress
-from napari_bio_superposition.core.types import BoolArray, FloatArray, IntArray
+from napari_bio_superposition.core.types import FloatArray, IntArray
 from napari_bio_superposition.evaluation.geometry import effective_rank, effective_rank_interval
 from napari_bio_superposition.evaluation.nulls import permutation_p, permute_groups
 from napari_bio_superposition.evaluation.probes import linear_probe, unit_rows
@@ -16,7 +16,6 @@ from napari_bio_superposition.evaluation.recovery import Places, best_correlated
 from napari_bio_superposition.evaluation.regression import predict_by_wells
 from napari_bio_superposition.evaluation.splits import split_groups
 from napari_bio_superposition.imaging.patch_store import CLASS
-from napari_bio_superposition.models.evaluation_pass import SAE
 from napari_bio_superposition.workflows.evaluate_config import EvaluateConfig
 from napari_bio_superposition.workflows.evaluation_data import QUANTITIES, EvaluationData
 
@@ -24,18 +23,18 @@ _COMPONENTS: Final = 50
 
 
 def with_components(
-    representations: Mapping[str, FloatArray], alive: BoolArray, train: IntArray
+    representations: Mapping[str, FloatArray], train: IntArray
 ) -> dict[str, FloatArray]:
-    """Return the representations with dead latents left out, and the PCA of the CNN channels."""
-    features = dict(representations)
-    features[SAE] = features[SAE][:, alive]
-    channels = features["CNN channels"]
+    """Return the representations with the PCA of the CNN channels behind these."""
+    channels = representations["CNN channels"]
     n = min(_COMPONENTS, len(train) - 1, channels.shape[1])
     components = PCA(n, svd_solver="full").fit(channels[train])
-    names = list(features)
-    features["PCA of CNN"] = components.transform(channels).astype(np.float32)
-    names.insert(names.index("CNN channels") + 1, "PCA of CNN")
-    return {name: features[name] for name in names}
+    features = {}
+    for name, values in representations.items():
+        features[name] = values
+        if name == "CNN channels":
+            features["PCA of CNN"] = components.transform(channels).astype(np.float32)
+    return features
 
 
 def compare_representations(
