@@ -133,6 +133,15 @@ def test_without_images_one_sentence_tells_what_to_do(widget: TrainWidget, qtbot
     assert "No open layer comes from a file" in widget.setup.data.message.text
 
 
+def test_a_complaint_goes_when_its_cause_is_mended(
+    widget: TrainWidget, study: Path, qtbot: QtBot
+) -> None:
+    _click(qtbot, widget.run_bar.run_button)
+    assert widget.run_bar.message.tone == "error"
+    _choose(widget, study, qtbot)
+    assert not widget.run_bar.message.text
+
+
 def test_a_folder_is_previewed_with_the_table_beside_it(
     widget: TrainWidget, study: Path, qtbot: QtBot
 ) -> None:

@@ -100,7 +100,7 @@ class TrainWidget(Dock):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def _connect(self) -> None:
-        self.setup.data_changed.connect(self._preview_soon.start)
+        self.setup.data_changed.connect(self._on_data_changed)
         self.setup.data.layers_clicked.connect(self.use_layers)
         self._previewer.succeeded.connect(self._show_preview)
         self._previewer.failed.connect(lambda failure: self._show_no_preview(failure))
@@ -207,6 +207,11 @@ class TrainWidget(Dock):
     def _find_devices(self) -> None:
         if self.setup.device_box.count() <= _KNOWN_DEVICES:
             self._finder.start(find_devices())
+
+    def _on_data_changed(self) -> None:
+        self._preview_soon.start()
+        if not self.runner.running:  # what was wrong may be right now
+            self.run_bar.message.clear()
 
     def _start_preview(self) -> None:
         if self._previewer.running:
