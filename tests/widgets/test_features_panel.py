@@ -14,6 +14,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, QRect, Qt
 from qtpy.QtTest import QTest
 
+from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import run
 from napari_bio_superposition.core.types import MultichannelImage
 from napari_bio_superposition.widgets.channel_page import ChannelPage
@@ -58,6 +59,28 @@ def analysed(small_field: MultichannelImage, tiny_model_folder: Path) -> Any:
     )
     models = run(load_models(config))
     return run(analyze_image(small_field, config, models=models, keep_tokens=True)), models
+
+
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
+    """Return a folder with the result of another image, whose file lies beside it."""
+    from napari_bio_superposition.imaging.simulate import simulate_study, write_study
+    from napari_bio_superposition.imaging.simulation_config import SimulationConfig
+    from napari_bio_superposition.segmentation.config import SegmentationConfig
+    from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
+    from napari_bio_superposition.workflows.analyze_files import analyze_files
+
+    folder = tmp_path_factory.mktemp("elsewhere")
+    config = SimulationConfig(side_px=256, n_plates=1, wells_per_class=1)
+    run(write_study(simulate_study(config, rng=np.random.default_rng(2)), folder / "study"))
+    image = sorted((folder / "study" / "images").glob("*.tif"))[0]
+    settings = AnalyzeConfig(
+        model=str(tiny_model_folder),
+        device="cpu",
+        segmentation=SegmentationConfig(method="watershed"),
+    )
+    run(analyze_files([image], settings, folder / "result"))
+    return folder
 
 
 @dataclass
@@ -311,6 +334,118 @@ def test_a_feature_is_taken_away_and_pushed(bench: Bench) -> None:
     bench.run()
     unchanged = page.table.model.data(page.table.model.index(0, 3))
     assert abs(float(unchanged)) < 1e-3 < abs(float(without))
+
+
+def test_cnn_channels_are_compared_shown_and_explained(bench: Bench) -> None:
+    page, display = bench.open(ComparePage), bench.widget.explorer.display
+    bench.study.selection.select([0, 1, 2])
+    page.choose_groups("selection")
+    page.form.editor("values").show("cnn")
+    bench.run()
+    assert "channels differ" in page.note.text()
+    bench.qtbot.wait(50)
+    place = page.volcano.place_of(page.table.model.latent_at(1))
+    channel = page.volcano.latent_at(place)  # that one, or one drawn over it
+    drawing = bench.widget.channel_drawing
+    bench.wait(drawing.answered, lambda: bench.click(page.volcano, place))
+    assert display.shown_channel.channel == channel
+    assert display.shown == ()  # the latent of the same number is something else
+    layer = bench.viewer.layers[f"field · channel_{channel:05d}"]
+    side = bench.study.current.side_px
+    cnn = bench.study.table.obsm[Keys.CNN]
+    # The mean of absolute values is at least the absolute mean, which is what was compared.
+    assert np.nanmean(layer.data[:side, :side]) >= 0.95 * abs(cnn[0, channel])
+    channels = bench.widget.page(ChannelPage)
+    bench.wait(channels.query.answered, lambda: bench.click(page.explain_button))
+    assert bench.widget.current_page is channels
+    assert f"Channel {channel}:" in channels.note.text()
+    channels.way_box.setCurrentIndex(1)
+    bench.wait(channels.query.answered, lambda: channels.way_box.activated.emit(1))
+    assert f"Channel {channel}, patch" in channels.note.text()
+    assert "as published" in channels.note.text()
+    assert channels.chart.curves["covered"].size == channels.features.model.rowCount() > 0
+    bench.click(bench.widget.legend.clear_button)
+    assert display.shown_channel is None
+    assert all("channel_" not in layer.name for layer in bench.viewer.layers)
+
+
+def test_examples_of_images_that_are_not_open_are_read_from_disk(
+    bench: Bench, elsewhere: Path
+) -> None:
+    from napari_bio_superposition.features.table import concat_tables, read_table
+
+    other = read_table(elsewhere / "result" / "patches.h5ad")
+    bench.study.set_table(concat_tables([bench.study.table, other]))
+    page = bench.open(FeaturePageView)
+    latent = int(np.asarray(other.X.mean(axis=0)).ravel().argmax())
+    bench.wait(page.query.answered, lambda: bench.study.show_feature(latent))
+    blank = [one for row in page.gallery.rows for one in row.pictures if one.note]
+    assert blank
+    assert "not open" in blank[0].tip
+    assert "neither open nor found" in page.message.text
+    bench.wait(page.reader.idle, lambda: page.find_images(elsewhere / "result"))
+    pictures = [one for row in page.gallery.rows for one in row.pictures]
+    assert not [one.tip for one in pictures if one.note]
+    assert not page.find_button.isVisible()
+    place = page.gallery.place_of(blank[0].key)
+    gallery = page.gallery
+    bench.wait(
+        bench.widget.opener.ended, lambda: bench.qtbot.mouseDClick(gallery, _LEFT, pos=place)
+    )
+    image = str(other.obs[Keys.IMAGE].iloc[0])
+    assert bench.study.current.analysis.image.id == image
+    assert bench.widget.explorer.image().analysis.tokens is not None
+    np.testing.assert_allclose(
+        np.array(bench.viewer.scene.camera.center)[-2:],
+        _centre_of(bench.study, blank[0].key),
+        atol=1e-6,
+    )
+
+
+def test_a_file_that_is_gone_is_named(bench: Bench, elsewhere: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from napari_bio_superposition.features.table import concat_tables, read_table
+
+    shutil.copytree(elsewhere / "result", tmp_path / "result")
+    source = tmp_path / "result" / "images"
+    for path in source.glob("*/result.json"):
+        path.write_text(path.read_text().replace(str(elsewhere), str(tmp_path / "gone")))
+    other = read_table(elsewhere / "result" / "patches.h5ad")
+    bench.study.set_table(concat_tables([bench.study.table, other]))
+    page = bench.open(FeaturePageView)
+    latent = int(np.asarray(other.X.mean(axis=0)).ravel().argmax())
+    bench.wait(page.query.answered, lambda: bench.study.show_feature(latent))
+    bench.wait(page.reader.idle, lambda: page.find_images(tmp_path / "result"))
+    blank = [one for row in page.gallery.rows for one in row.pictures if one.note]
+    assert blank
+    assert "is not there any more" in blank[0].tip
+
+
+def _centre_of(study: Study, row: int) -> Any:
+    image = study.current
+    patch = int(np.flatnonzero(image.rows == row)[0])
+    return image.geometry.to_world(image.origins[patch] + image.side_px / 2)
+
+
+def test_patches_of_a_region_are_selected_for_a_comparison(bench: Bench) -> None:
+    page = bench.open(RegionPage)
+    bench.click(page.paint_button)
+    layer = bench.viewer.layers.selection.active
+    labels = np.zeros_like(layer.data)
+    labels[20:60, 20:60], labels[200:240, 150:190] = 1, 2
+    bench.wait(page.query.answered, lambda: setattr(layer, "data", labels))
+    page.region_box.setCurrentIndex(1)
+    bench.click(page.select_button)
+    image = bench.study.current
+    covers = ((image.origins <= (200, 150)) & (image.origins + 128 > (200, 150))).all(axis=1)
+    assert set(image.rows[covers]) <= set(bench.study.selection.rows)
+    assert 0 not in bench.study.selection.rows  # the first patch is in the other region
+    labels[labels == 1] = 0
+    labels[:2, :2] = 1
+    bench.wait(page.query.failed, lambda: setattr(layer, "data", labels.copy()))
+    assert "Paint a larger region" in page.message.text
+    assert page.table.model.rowCount() == 0
 
 
 def test_an_image_is_made_for_a_feature_and_can_be_cancelled(bench: Bench) -> None:

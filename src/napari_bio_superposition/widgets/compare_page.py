@@ -129,7 +129,9 @@ class ComparePage(FeaturesPage):
         table = outcome.table
         self._is_cnn = outcome.config.values == "cnn"
         self._channel = None
-        self.explain_button.hide()
+        self.explain_button.setText("What is a channel made of? Click one")
+        self.explain_button.setEnabled(False)
+        self.explain_button.setVisible(self._is_cnn)
         self.table.set_kind("Channel" if self._is_cnn else "Feature", tickable=not self._is_cnn)
         columns = [LatentColumn(t, table[key].to_numpy(), tip, f) for key, t, f, tip in _COLUMNS]
         self.table.show_rows(table["latent"].to_numpy(), columns, table["feature"].tolist())
@@ -148,7 +150,7 @@ class ComparePage(FeaturesPage):
         self.volcano.choose(number)
         self.table.choose(number)
         self.explain_button.setText(f"What is channel {number} made of?")
-        self.explain_button.show()
+        self.explain_button.setEnabled(True)
         self.channel_chosen.emit(number)
 
     def _explain(self) -> None:
