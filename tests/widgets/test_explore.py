@@ -112,7 +112,6 @@ class Bench:
 
     def hover(self, panel: Any, place: tuple[float, float] | None) -> None:
         """Bring the mouse over a point until its card shows, or beside all until none does."""
-
         polls = itertools.count()
 
         def is_told() -> bool:
