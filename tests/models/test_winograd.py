@@ -12,6 +12,7 @@ from napari_bio_superposition.models.encoder import EncoderConfig, create_networ
 from napari_bio_superposition.models.winograd import (
     Convolution3x3,
     convolve,
+    pack_kernel,
     pays_off,
     transform_kernel,
 )
@@ -38,6 +39,29 @@ def test_equal_to_the_librarys_convolution(shape, layout):
     assert result.is_contiguous(memory_format=torch.channels_last)
     assert relative_error(result, x, weight, bias.double()) < 1e-5
     assert relative_error(convolve(x, transform_kernel(weight), None), x, weight, None) < 1e-5
+    packed = pack_kernel(transform_kernel(weight))
+    assert relative_error(convolve(x, packed, bias), x, weight, bias.double()) < 1e-5
+
+
+def test_a_version_without_the_packed_products_takes_the_usual_ones(monkeypatch):
+    kernel = transform_kernel(random(7, 5, 3, 3))
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert pack_kernel(kernel) is kernel
+
+
+def test_the_result_does_not_depend_on_the_number_of_threads():
+    layer, x = wide_layer(), random(2, 128, 61, 64)
+    default = torch.get_num_threads()
+    try:
+        results = []
+        for n_threads in (1, 2, 3):
+            torch.set_num_threads(n_threads)
+            results.append(layer(x))
+            assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(default)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
 
 
 def test_a_kernel_of_one_tap_copies_its_channel():
