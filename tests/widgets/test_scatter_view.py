@@ -50,9 +50,13 @@ def _around(view: ScatterView, first: int, last: int) -> tuple[QPoint, QPoint]:
     return QPoint(low.x() - 9, low.y() + 9), QPoint(high.x() + 9, high.y() - 9)
 
 
-def test_a_lasso_chooses_what_it_surrounds(qtbot: QtBot, view: ScatterView) -> None:
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_lasso_chooses_what_it_surrounds(
+    qtbot: QtBot, view: ScatterView, is_closed: bool
+) -> None:
     start, end = _around(view, 0, 6)  # the lower left 2 x 2
     outline = [start, QPoint(start.x(), end.y()), end, QPoint(end.x(), start.y())]
+    outline += [start] if is_closed else []  # back where it began it is no click
     with qtbot.waitSignal(view.region_chosen) as chosen:
         _drag(qtbot, view, outline)
     mask, mode = chosen.args

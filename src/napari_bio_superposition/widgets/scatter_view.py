@@ -75,6 +75,7 @@ class ScatterView(QWidget):
         self._pressed: QPointF | None = None
         self._last: QPointF | None = None
         self._is_panning = False
+        self._has_moved = False
         self._is_draft = False
         self._current: int | None = None
         self._hovered: int | None = None
@@ -217,6 +218,7 @@ class ScatterView(QWidget):
         self._pressed = self._last = event.position()
         is_left = event.button() == Qt.MouseButton.LeftButton
         self._is_panning = not is_left or self.tool == "pan"
+        self._has_moved = False
         self._corners = [] if self._is_panning else [event.position()]
         self._tell_hovered(None, event.position())
 
@@ -227,7 +229,10 @@ class ScatterView(QWidget):
         place = event.position()
         if self._pressed is None or self._last is None:
             self._tell_hovered(self._row_at(place), place)
-        elif self._is_panning:
+            return
+        # Far from the start once is no click, even where a lasso ends at its start.
+        self._has_moved |= (place - self._pressed).manhattanLength() >= _CLICK_PX
+        if self._is_panning:
             moved = (place - self._last) * self.devicePixelRatioF()
             self.scene.viewport = self.scene.viewport.panned(moved.x(), moved.y())
             self._move_view()
@@ -248,11 +253,10 @@ class ScatterView(QWidget):
     def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:
         if event is None or self._pressed is None:
             return
-        moved = (event.position() - self._pressed).manhattanLength()
         corners, was_panning = self._corners, self._is_panning
         self._corners, self._pressed, self._is_panning = [], None, False
         mode = _mode_of(event)
-        if moved < _CLICK_PX:
+        if not self._has_moved:
             if event.button() == Qt.MouseButton.LeftButton:
                 self.row_clicked.emit(self._row_at(event.position()), mode)
         elif not was_panning:
