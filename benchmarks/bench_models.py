@@ -16,7 +16,7 @@ from torch import Tensor
 from napari_bio_superposition.core.progress import run
 from napari_bio_superposition.models.card import ModelCard
 from napari_bio_superposition.models.encoder import PRESETS, create_network, use_channels_last
-from napari_bio_superposition.models.feature_model import FeatureModel, encoder_config
+from napari_bio_superposition.models.feature_model import FeatureModel
 from napari_bio_superposition.models.inference import (
     TokenCache,
     _pool,
@@ -132,7 +132,7 @@ def create_model(width: int, n_latents: int) -> FeatureModel:
         centring="image",
     )
     chance = torch.Generator().manual_seed(0)
-    encoder = create_network(encoder_config(card), rng=chance).encoder
+    encoder = create_network(card.shape, rng=chance).encoder
     use_channels_last(encoder)
     sae = GatedSAE.create(width, n_latents, rng=chance)
     with torch.no_grad():

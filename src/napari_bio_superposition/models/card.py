@@ -1,4 +1,4 @@
-"""The model card: everything a user of the weights has to know or repeat. No torch, no weights."""
+"""The cards of models: all that a user of the weights has to know or repeat. No torch."""
 
 import dataclasses
 import json
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args
 from napari_bio_superposition.core.config import Range, check_fields
 from napari_bio_superposition.core.errors import ConfigError, ModelError, list_choices
 from napari_bio_superposition.core.json_text import to_json
+from napari_bio_superposition.models.encoder_config import EncoderConfig
 
 Tap = Literal["stage5_mid", "stage5_out", "refine_out"]
 Centring = Literal["dataset", "image", "batch", "none"]
@@ -29,13 +30,11 @@ _MOST_BLOCKS: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelCard:
-    """What a model expects, does and is worth; stored as JSON beside its weights."""
+class Card:
+    """What weights with an encoder in them expect and are worth; stored as JSON beside them."""
 
     name: str
-    """Name of the model."""
-    description: str = ""
-    """What it is for, in one or two sentences."""
+    """Name of the model, or of the encoder."""
     channel_roles: tuple[str, ...]
     """Roles of the input channels, in order."""
     patch_side_px: Annotated[int, Range(8, 4096, unit="px")] = 128
@@ -59,16 +58,6 @@ class ModelCard:
     """Residual blocks of the stages 2 to 5."""
     refine_blocks: Annotated[int, Range(1, 16)] = 1
     """Residual blocks after stage 5."""
-    tap: Tap = "stage5_out"
-    """Layer whose feature map gives the tokens."""
-    centring: Centring = "dataset"
-    """What is subtracted from the tokens; the same in training, inference and overlays."""
-    norm_restored: bool = True
-    """Whether activations are multiplied by the lengths that the centred tokens had."""
-    sae_kind: SaeKind = "gated"
-    """Kind of sparse autoencoder; each is run as a JumpReLU with stored thresholds."""
-    n_latents: Annotated[int, Range(1, 1_000_000)]
-    """Size of the dictionary."""
     training_data: str = ""
     """Which images it was trained on."""
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -84,21 +73,33 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        card = type(self).__name__
         if not self.channel_roles or len(set(self.channel_roles)) != len(self.channel_roles):
             raise ConfigError(
-                f"ModelCard.channel_roles is {list_choices(self.channel_roles)}; give at least "
+                f"{card}.channel_roles is {list_choices(self.channel_roles)}; give at least "
                 "one role, and each once."
             )
         if len(self.blocks) != 4 or not all(1 <= n <= _MOST_BLOCKS for n in self.blocks):
             raise ConfigError(
-                f"ModelCard.blocks is {list_choices(self.blocks[:8])}; give four numbers of blocks "
+                f"{card}.blocks is {list_choices(self.blocks[:8])}; give four numbers of blocks "
                 f"from 1 to {_MOST_BLOCKS}, for the stages 2 to 5."
             )
         if self.low_percentile >= self.high_percentile:
             raise ConfigError(
-                f"ModelCard.low_percentile is {self.low_percentile} %, not below "
+                f"{card}.low_percentile is {self.low_percentile} %, not below "
                 f"high_percentile, {self.high_percentile} %. Choose a smaller one."
             )
+
+    @property
+    def shape(self) -> EncoderConfig:
+        """Shape of the encoder."""
+        n2, n3, n4, n5 = self.blocks
+        return EncoderConfig(
+            n_channels=len(self.channel_roles),
+            width=self.width,
+            blocks=(n2, n3, n4, n5),
+            refine_blocks=self.refine_blocks,
+        )
 
     @property
     def flags(self) -> dict[str, Any]:
@@ -106,8 +107,8 @@ class ModelCard:
 
         Features made under different flags must not be compared.
         """
-        names = ("tap", "centring", "norm_restored", "intensity_scaling")
-        return {name: getattr(self, name) for name in (*names, "instance_normalization")}
+        names = ("intensity_scaling", "instance_normalization")
+        return {name: getattr(self, name) for name in names}
 
     def to_json(self) -> str:
         """Return the card as JSON text."""
@@ -122,7 +123,7 @@ class ModelCard:
         ModelError
             Naming *source* and the first problem.
         """
-        values = _parse_object(text, source)
+        values = _parse_object(cls, text, source)
         hints = typing.get_type_hints(cls)
         for name, value in values.items():
             values[name] = _check_type(name, value, hints[name], source)
@@ -130,6 +131,38 @@ class ModelCard:
             return cls(**values)
         except ConfigError as error:
             raise ModelError(f"The card {source} is not valid: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderCard(Card):
+    """The card of an encoder without SAE."""
+
+    classes: tuple[str, ...] = ()
+    """What it learnt to tell apart; empty where it was trained without classes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard(Card):
+    """The card of a complete model: an encoder, and the SAE on its tokens."""
+
+    description: str = ""
+    """What it is for, in one or two sentences."""
+    tap: Tap = "stage5_out"
+    """Layer whose feature map gives the tokens."""
+    centring: Centring = "dataset"
+    """What is subtracted from the tokens; the same in training, inference and overlays."""
+    norm_restored: bool = True
+    """Whether activations are multiplied by the lengths that the centred tokens had."""
+    sae_kind: SaeKind = "gated"
+    """Kind of sparse autoencoder; each is run as a JumpReLU with stored thresholds."""
+    n_latents: Annotated[int, Range(1, 1_000_000)]
+    """Size of the dictionary."""
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        """The preprocessing of the features, from image to activation."""
+        names = ("tap", "centring", "norm_restored")
+        return {name: getattr(self, name) for name in names} | super().flags
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -153,7 +186,7 @@ def read_card(folder: Path) -> ModelCard:
     return ModelCard.from_json(text, source=str(path))
 
 
-def _parse_object(text: str, source: str) -> dict[str, Any]:
+def _parse_object(card: type[Card], text: str, source: str) -> dict[str, Any]:
     try:
         values = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -163,7 +196,7 @@ def _parse_object(text: str, source: str) -> dict[str, Any]:
             f"{source} is not a model card of format {_FORMAT}. "
             "Use a model saved by this version, or update the package."
         )
-    known = {field.name: field for field in dataclasses.fields(ModelCard)}
+    known = {field.name: field for field in dataclasses.fields(card)}
     if unknown := set(values) - set(known):
         raise ModelError(
             f"The card {source} has the unknown fields {list_choices(sorted(unknown))}. "

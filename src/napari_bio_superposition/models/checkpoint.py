@@ -14,7 +14,7 @@ from napari_bio_superposition.core.provenance import hash_file
 from napari_bio_superposition.models.card import CARD_FILE, WEIGHTS_FILE, ModelCard, read_card
 from napari_bio_superposition.models.catalogue import find_model, list_models
 from napari_bio_superposition.models.encoder import Encoder, use_channels_last
-from napari_bio_superposition.models.feature_model import FeatureModel, encoder_config
+from napari_bio_superposition.models.feature_model import FeatureModel
 from napari_bio_superposition.models.sae_kinds import empty_sae
 
 __all__ = ["assemble_model", "list_models", "load_model", "save_model"]
@@ -90,7 +90,7 @@ def assemble_model(card: ModelCard, tensors: dict[str, Tensor]) -> FeatureModel:
         ``encoder.*``, ``sae.*`` and, for the centring ``dataset``, ``mean_token``.
     """
     with torch.device("meta"):
-        encoder = Encoder(encoder_config(card))
+        encoder = Encoder(card.shape)
         sae = empty_sae(card.sae_kind, card.width, card.n_latents)
     expected = _shapes(encoder, "encoder.") | _shapes(sae, "sae.")
     if card.centring == "dataset":

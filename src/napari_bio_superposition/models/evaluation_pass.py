@@ -156,7 +156,7 @@ def measure_dictionaries(
 def sample_tokens(
     model: FeatureModel, patches: PatchRows, *, rng: np.random.Generator, n_tokens: int = 32_768
 ) -> Job[Tensor]:
-    """Return unit tokens at random places of random patches, ``(token, width)`` float32."""
+    """Return unit tokens at random places of random patches, mixed, ``(token, width)`` float32."""
     chance = torch_generator(rng)
     some = patches.sample(-(-n_tokens // _TOKENS_PER_SAMPLED_PATCH), rng=rng)
     per_patch = -(-n_tokens // len(some))
@@ -168,7 +168,8 @@ def sample_tokens(
             chosen = torch.randperm(len(row), generator=chance)[:per_patch]
             collected.append(row[chosen.to(row.device)])
         yield Progress("Sampling tokens", len(collected), len(some), "patches")
-    return torch.cat(collected)
+    tokens = torch.cat(collected)
+    return tokens[torch.randperm(len(tokens), generator=chance).to(tokens.device)]
 
 
 def mean_l0(dictionary: Dictionary, tokens: Tensor) -> float:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from napari_bio_superposition.core.errors import ModelError
 from napari_bio_superposition.models.card import ModelCard
-from napari_bio_superposition.models.encoder import Encoder, EncoderConfig
+from napari_bio_superposition.models.encoder import Encoder
 from napari_bio_superposition.models.normalize import normalize_instances
 from napari_bio_superposition.models.sae import SparseAutoencoder
 from napari_bio_superposition.models.tokens import PreparedTokens, prepare_tokens
@@ -34,7 +34,7 @@ class FeatureModel:
     mean_token: Tensor | None = None
 
     def __post_init__(self) -> None:
-        shape = encoder_config(self.card)
+        shape = self.card.shape
         if self.encoder.config != shape:
             raise ModelError(
                 f"The encoder is a {self.encoder.config}, the card of {self.card.name!r} says "
@@ -81,14 +81,3 @@ class FeatureModel:
     def prepare(self, feature_map: Tensor) -> PreparedTokens:
         """Return the tokens of a feature map as the card says."""
         return prepare_tokens(feature_map, centring=self.card.centring, mean_token=self.mean_token)
-
-
-def encoder_config(card: ModelCard) -> EncoderConfig:
-    """Return the shape of the encoder that a card describes."""
-    n2, n3, n4, n5 = card.blocks
-    return EncoderConfig(
-        n_channels=len(card.channel_roles),
-        width=card.width,
-        blocks=(n2, n3, n4, n5),
-        refine_blocks=card.refine_blocks,
-    )

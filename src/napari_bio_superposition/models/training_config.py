@@ -1,10 +1,10 @@
 """Settings of encoder training. No torch, no loops: forms and flags are made from this."""
 
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 from napari_bio_superposition.core.config import Range, check_fields
-from napari_bio_superposition.models.card import InstanceNormalization
+from napari_bio_superposition.models.card import Card, InstanceNormalization
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,11 @@ class NormalizationConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    @classmethod
+    def of(cls, card: Card) -> Self:
+        """Return how the patches of a model or an encoder are normalised."""
+        return cls(mode=card.instance_normalization, std_floor=card.std_floor)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from napari_bio_superposition.imaging.patch_store import CLASS, PatchStore
 from napari_bio_superposition.models.card import TAPS
 from napari_bio_superposition.models.device import choose_device
 from napari_bio_superposition.models.pooling import pool_features
+from napari_bio_superposition.models.training_config import NormalizationConfig
 from napari_bio_superposition.workflows.compare_layers_config import CompareLayersConfig
 from napari_bio_superposition.workflows.train_sae import load_base, open_store
 from napari_bio_superposition.workflows.train_sae_config import TrainSaeConfig
@@ -68,11 +69,10 @@ def compare_layers(
             "There are neither two classes nor death rates of these patches to compare layers by. "
             "Give a table with classes, or an analysis of the same images."
         )
+    normalization = NormalizationConfig.of(base.card)
     results: list[dict[str, Any]] = []
     for tap in TAPS:
-        pooled = yield from pool_features(
-            base.encoder, store.pixels, rows, base.normalization, tap=tap
-        )
+        pooled = yield from pool_features(base.encoder, store.pixels, rows, normalization, tap=tap)
         yield Progress(f"Testing {tap}", len(results), len(TAPS), "layers")
         features = unit_rows(pooled)
         measured = _probe(features, obs, config) | _regress(features, rates, obs, config)

@@ -13,7 +13,7 @@ from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.types import FloatArray
 from napari_bio_superposition.evaluation.probes import unit_rows
 from napari_bio_superposition.evaluation.similarity import compare_features
-from napari_bio_superposition.models.card import TAPS
+from napari_bio_superposition.models.card import TAPS, Card
 from napari_bio_superposition.models.checkpoint import load_model
 from napari_bio_superposition.models.device import choose_device
 from napari_bio_superposition.models.encoder import Encoder, create_network
@@ -125,7 +125,7 @@ def evaluate_encoder(
     return result
 
 
-def _load(model: str | Path, device: str) -> tuple[Encoder, Any]:
+def _load(model: str | Path, device: str) -> tuple[Encoder, Card]:
     """Return an encoder and its card, of a model with SAE or without."""
     if holds_encoder(Path(model)):
         loaded = load_encoder(model, device)
@@ -135,10 +135,10 @@ def _load(model: str | Path, device: str) -> tuple[Encoder, Any]:
 
 
 def _pool_layers(
-    encoder: Encoder, card: Any, data: EvaluationData, rng: np.random.Generator
+    encoder: Encoder, card: Card, data: EvaluationData, rng: np.random.Generator
 ) -> Job[dict[str, FloatArray]]:
     """Return pooled features of each tap, of an untrained encoder, and plain intensities."""
-    normalization = NormalizationConfig(mode=card.instance_normalization, std_floor=card.std_floor)
+    normalization = NormalizationConfig.of(card)
     pixels, features = data.store.pixels, {}
     for tap in TAPS:
         features[tap] = yield from pool_features(encoder, pixels, data.rows, normalization, tap=tap)

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-import torch
 
 from napari_bio_superposition.core.errors import ConfigError, TableError, list_choices
 from napari_bio_superposition.core.files import make_folder
@@ -125,10 +124,9 @@ def sweep_sae(
     rng = np.random.default_rng([config.evaluation.seed, 3])
     train = PatchRows(data.store.pixels, data.rows[data.train])
     tokens = yield from sample_tokens(loaded, train, rng=rng, n_tokens=config.n_tokens)
-    tokens = tokens[torch.randperm(len(tokens), generator=torch_generator(rng))]
-    entries, words = _baselines(tokens, config, rng)
-    trained = yield from _train(settings, tokens, config)
-    entries = trained | entries
+    source = TokensInMemory(tokens)
+    random, words = _baselines(source, config, rng)
+    entries = (yield from _train(settings, source, config)) | random
     patches = PatchRows(data.store.pixels, data.rows)
     dictionaries = {name: entry.dictionary for name, entry in entries.items()}
     measures = yield from measure_dictionaries(loaded, patches, dictionaries, words, rng=rng)
@@ -167,16 +165,16 @@ def list_settings(config: SweepConfig) -> list[tuple[str, SaeConfig]]:
 
 
 def _train(
-    settings: list[tuple[str, SaeConfig]], tokens: torch.Tensor, config: SweepConfig
+    settings: list[tuple[str, SaeConfig]], source: TokensInMemory, config: SweepConfig
 ) -> Job[dict[str, _Entry]]:
     """Train each SAE, and again from other seeds."""
-    entries, source = {}, TokensInMemory(tokens)
+    entries, some = {}, source.unit[:8192]
     for done, (asked, one) in enumerate(settings):
         yield Progress("Training SAEs", done, len(settings), "SAEs")
         trainings = []
         for number in range(config.n_seeds):
             seed = config.evaluation.seed + 1000 * number
-            trainings.append((yield from fit_sae(source, one, tokens[:8192], seed=seed)))
+            trainings.append((yield from fit_sae(source, one, some, seed=seed)))
         first = trainings[0]
         row: dict[str, Any] = {"kind": one.kind, "asked": asked, "n_latents": one.n_latents}
         if one.request.target_l0 is not None and one.kind not in TOPK_KINDS:
@@ -196,12 +194,12 @@ def _alive_directions(trained: TrainedSae) -> FloatArray:
 
 
 def _baselines(
-    tokens: torch.Tensor, config: SweepConfig, rng: np.random.Generator
-) -> tuple[dict[str, _Entry], dict[str, torch.Tensor]]:
+    source: TokensInMemory, config: SweepConfig, rng: np.random.Generator
+) -> tuple[dict[str, _Entry], dict[str, Any]]:
     """Return random dictionaries of each size and L0, and words of each size."""
-    chance, some = torch_generator(rng), tokens[:32_768]
+    chance, some = torch_generator(rng), source.unit[:32_768]
     random: dict[str, _Entry] = {}
-    words: dict[str, torch.Tensor] = {}
+    words: dict[str, Any] = {}
     for size in config.sizes:
         words[f"{WORDS}, {size}"] = cluster_tokens(some, size, rng=chance)
         for l0 in config.target_l0s:
@@ -222,7 +220,7 @@ def _compare(
     spatial = pd.DataFrame((yield from agree_with_masks(maps, measures, data, rng=rng)))
     areas = spatial.pivot(index="representation", columns="mask", values="auroc")
     plain = {name: x for name, x in measures.representations.items() if name not in entries}
-    rows = []
+    rows: list[dict[str, Any]] = []
     features = with_components(plain, data.train)
     for name, values in features.items():
         kind, _, size = name.partition(", ")
@@ -230,7 +228,7 @@ def _compare(
         row = {"kind": kind, "asked": "", "n_latents": n_features}
         rows.append(row | _score(values, data, rng) | _spatial(areas, name))
         yield Progress("Comparing", len(rows), len(entries) + len(features), "representations")
-    n_first = sum(not row["kind"].startswith(WORDS) for row in rows)
+    n_first = sum(row["kind"] != WORDS for row in rows)
     found = []
     for name, entry in entries.items():
         figures = _measure(name, entry, measures, data, rng)

@@ -19,6 +19,7 @@ from napari_bio_superposition.imaging.patch_config import PatchConfig
 from napari_bio_superposition.imaging.patch_store import CLASS, STORE_FILE, PatchStore
 from napari_bio_superposition.imaging.read import read_image
 from napari_bio_superposition.imaging.simulate import FACTORS, SimulatedField, StudyFolder
+from napari_bio_superposition.models.card import Card
 from napari_bio_superposition.workflows.evaluate_config import EvaluateConfig
 from napari_bio_superposition.workflows.training_data import build_patch_store
 from napari_bio_superposition.workflows.training_data_config import TrainingDataConfig
@@ -88,7 +89,7 @@ class EvaluationData:
 def load_evaluation_data(
     folder: str | Path,
     table: str | Path | None,
-    card: Any,
+    card: Card,
     config: EvaluateConfig,
     out: Path,
 ) -> Job[EvaluationData]:
@@ -145,7 +146,7 @@ def load_evaluation_data(
 
 
 def _open_store(
-    folder: Path, table: str | Path | None, card: Any, config: EvaluateConfig, out: Path
+    folder: Path, table: str | Path | None, card: Card, config: EvaluateConfig, out: Path
 ) -> Job[PatchStore]:
     """Open the store that a folder is, or cut the patches of its images into one below *out*."""
     if (folder / STORE_FILE).is_file():
@@ -167,7 +168,7 @@ def _find_study(folder: Path) -> StudyFolder | None:
     return None
 
 
-def _data_config(card: Any, config: EvaluateConfig) -> TrainingDataConfig:
+def _data_config(card: Card, config: EvaluateConfig) -> TrainingDataConfig:
     patches = replace(
         PatchConfig(),
         side_px=card.patch_side_px,
@@ -183,7 +184,7 @@ def _data_config(card: Any, config: EvaluateConfig) -> TrainingDataConfig:
     )
 
 
-def _check_store(store: PatchStore, card: Any) -> None:
+def _check_store(store: PatchStore, card: Card) -> None:
     wanted = (card.channel_roles, card.patch_side_px, card.intensity_scaling)
     found = (store.roles, store.info.side_px, store.info.intensity_scaling)
     if wanted != found:

@@ -11,6 +11,7 @@ import pandas as pd
 from napari_bio_superposition.core.files import replaced_file
 from napari_bio_superposition.core.json_text import to_json
 from napari_bio_superposition.core.provenance import Provenance, package_versions
+from napari_bio_superposition.models.card import Card
 from napari_bio_superposition.workflows.config_files import config_to_plain
 from napari_bio_superposition.workflows.evaluate_config import EvaluateConfig, SweepConfig
 from napari_bio_superposition.workflows.evaluation_data import EvaluationData
@@ -101,9 +102,14 @@ def explain_skipped(data: EvaluationData) -> dict[str, str]:
 
 
 def describe_provenance(
-    card: Any, data: EvaluationData, config: EvaluateConfig | SweepConfig, *, device: str, seed: int
+    card: Card,
+    data: EvaluationData,
+    config: EvaluateConfig | SweepConfig,
+    *,
+    device: str,
+    seed: int,
 ) -> dict[str, Any]:
-    """Return settings, versions, and the hashes of images and model (*card* of either kind)."""
+    """Return settings, versions, and the hashes of images and model of the model."""
     provenance = Provenance(
         config=config_to_plain(config),
         versions=package_versions(),
@@ -111,7 +117,7 @@ def describe_provenance(
         device=device,
         inputs=dict(data.store.info.inputs),
         models={card.name: card.weights_sha256},
-        flags=getattr(card, "flags", {"intensity_scaling": card.intensity_scaling}),
+        flags=card.flags,
     )
     return dataclasses.asdict(provenance)
 

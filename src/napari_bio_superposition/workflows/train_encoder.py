@@ -17,14 +17,11 @@ from napari_bio_superposition.core.provenance import package_versions
 from napari_bio_superposition.core.types import IntArray
 from napari_bio_superposition.evaluation.probes import ProbeResult, linear_probe, unit_rows
 from napari_bio_superposition.imaging.patch_store import PatchRows, PatchStore
+from napari_bio_superposition.models.card import EncoderCard
 from napari_bio_superposition.models.compute import Compute, is_launched, open_compute
 from napari_bio_superposition.models.device import choose_device
 from napari_bio_superposition.models.encoder import Encoder
-from napari_bio_superposition.models.encoder_checkpoint import (
-    EncoderCard,
-    holds_encoder,
-    save_encoder,
-)
+from napari_bio_superposition.models.encoder_checkpoint import holds_encoder, save_encoder
 from napari_bio_superposition.models.pooling import pool_features
 from napari_bio_superposition.models.training import EncoderTraining
 from napari_bio_superposition.models.training_state import load_state, save_state

@@ -3,7 +3,7 @@
 import datetime as dt
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from napari_bio_superposition.core.provenance import hash_config, package_versio
 from napari_bio_superposition.core.types import IntArray
 from napari_bio_superposition.evaluation.splits import Split, split_groups
 from napari_bio_superposition.imaging.patch_store import CLASS, STORE_FILE, PatchStore
-from napari_bio_superposition.models.card import CARD_FILE, ModelCard
+from napari_bio_superposition.models.card import CARD_FILE, Card, ModelCard
 from napari_bio_superposition.models.checkpoint import load_model, save_model
 from napari_bio_superposition.models.device import choose_device
 from napari_bio_superposition.models.encoder import Encoder
@@ -117,7 +117,9 @@ def train_sae_model(
     base = load_base(model, choose_device(config.device))
     store = yield from open_store(images, table, base.card, config, work)
     train, held_out = _split_rows(store, base.split, config)
-    maker = TokenMaker(base.encoder, base.normalization, config.sae.tap, config.sae.centring)
+    maker = TokenMaker(
+        base.encoder, NormalizationConfig.of(base.card), config.sae.tap, config.sae.centring
+    )
     states = _States(work / STATE, _key(store, base.card, config), config.save_minutes)
     rows = held_out if len(held_out) else train
     trained = yield from train_sae(
@@ -147,13 +149,6 @@ class Base:
     card: ModelCard
     split: Split | None
 
-    @property
-    def normalization(self) -> NormalizationConfig:
-        """As the encoder was trained."""
-        return NormalizationConfig(
-            mode=self.card.instance_normalization, std_floor=self.card.std_floor
-        )
-
 
 def load_base(model: str | Path, device: str) -> Base:
     """Load the encoder of a folder of its own, or of a complete model."""
@@ -162,26 +157,12 @@ def load_base(model: str | Path, device: str) -> Base:
         complete = load_model(model, device)
         return Base(complete.encoder, complete.card, None)
     loaded = load_encoder(folder, device)
-    shared = [
-        "channel_roles",
-        "patch_side_px",
-        "pixel_size_um",
-        "intensity_scaling",
-        "low_percentile",
-        "high_percentile",
-        "instance_normalization",
-        "std_floor",
-        "width",
-        "blocks",
-        "refine_blocks",
-        "licence",
-    ]
+    own = {"training", "measurements", "training_data", "created", "weights_sha256"}
+    shared = [entry.name for entry in fields(Card) if entry.name not in own]
     known = {name: getattr(loaded.card, name) for name in shared}
     training = {"encoder": dict(loaded.card.training)}
     measured = {f"encoder_{name}": value for name, value in loaded.card.measurements.items()}
-    card = ModelCard(
-        name=loaded.card.name, n_latents=1, training=training, measurements=measured, **known
-    )
+    card = ModelCard(n_latents=1, training=training, measurements=measured, **known)
     path = folder / SPLIT
     split = Split.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
     return Base(loaded.encoder, card, split)
