@@ -112,16 +112,18 @@ def draw_sweep(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(11.5, 3.4), layout="constrained")
     axes = figure.subplots(1, len(_LABELS))
     dictionaries = table[table["l0"].notna()]
-    for axis, (name, label) in zip(axes, _LABELS.items(), strict=True):
-        for (kind, asked), part in dictionaries.groupby(["kind", "asked"], sort=False):
+    for axis, (name, measure) in zip(axes, _LABELS.items(), strict=True):
+        groups = list(dictionaries.groupby(["kind", "asked"], sort=False))
+        for number, ((kind, asked), part) in enumerate(groups):
             low, high = part[name] - part[f"{name}_low"], part[f"{name}_high"] - part[name]
             spread = np.nan_to_num(np.maximum([low, high], 0))
-            axis.errorbar(
-                part["n_latents"], part[name], spread, marker="o", ms=4, label=f"{kind}, {asked}"
-            )
+            beside = 2 ** (0.07 * (number - (len(groups) - 1) / 2))  # so that no line hides another
+            style = {"color": "#999999", "ls": "--"} if kind == "random dictionary" else {}
+            at, label = part["n_latents"] * beside, f"{kind}, {asked}"
+            axis.errorbar(at, part[name], spread, marker="o", ms=4, label=label, **style)
         axis.set_xscale("log", base=2)
         axis.set_xlabel("latents")
-        axis.set_ylabel(label)
+        axis.set_ylabel(measure)
         axis.spines[["top", "right"]].set_visible(False)
     channels = table.loc[table["kind"] == "CNN channels", "accuracy"]
     if len(channels):
