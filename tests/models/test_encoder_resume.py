@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_bio_superposition.core.errors import ModelError
+from napari_bio_superposition.core.errors import ConfigError, ModelError
 from napari_bio_superposition.core.progress import run
 from napari_bio_superposition.models.compute import SingleDevice, open_compute
 from napari_bio_superposition.models.encoder_config import EncoderConfig
@@ -91,6 +91,13 @@ def test_without_classes_each_patch_is_its_own_class(rng):
     assert trained.losses[-6:].mean() < chance - 0.7
     with pytest.raises(ModelError, match="two of them"):
         run(train_encoder(pixels, same, SHAPE, replace(config, supervision="classes"), rng=rng))
+
+
+def test_a_batch_in_chunks_gives_the_same_curve():
+    chunks = _finish(_training(replace(CONFIG, chunk_patches=3)))
+    np.testing.assert_allclose(chunks, _finish(_training()), rtol=1e-4)
+    with pytest.raises(ConfigError, match="centre_pooled"):
+        replace(CONFIG, chunk_patches=3, centre_pooled=True)
 
 
 def test_a_batch_is_shared_equally_or_not_at_all():

@@ -53,21 +53,40 @@ class EncoderTrainer:
             Learning rate.
         """
         set_learning_rate(self.optimizer, rate)
-        with torch.no_grad(), self.compute.autocast():
-            keys = self.key(view2).float()
-        keys, all_labels = self.compute.gather(keys), self.compute.gather(labels)
+        keys, all_labels = self.compute.gather(self._encode(view2)), self.compute.gather(labels)
         pool, pool_labels = self.queue.pool(keys, all_labels)
-        loss = supervised_contrastive_loss(
-            self._forward(view1), pool, labels, pool_labels, temperature=self.config.temperature
-        )
         self.optimizer.zero_grad(set_to_none=True)
-        self.compute.backward(loss)
+        loss = self._accumulate(view1, labels, pool, pool_labels)
         nn.utils.clip_grad_norm_(self.query.parameters(), self.config.gradient_norm)
         self.optimizer.step()
         self.queue.push(keys, all_labels)
         normalize_weights(self.query)
         follow(self.key, self.query, momentum=self.config.key_momentum)
-        return finite_loss(self.compute.gather(loss.detach()[None]).mean())
+        return finite_loss(self.compute.gather(loss[None]).mean())
+
+    def _encode(self, views: Tensor) -> Tensor:
+        """Return the keys ``(n, width)`` of some views, float32."""
+        with torch.no_grad(), self.compute.autocast():
+            chunks = views.split(self.config.chunk_patches or len(views))
+            return torch.cat([self.key(chunk).float() for chunk in chunks])
+
+    def _accumulate(
+        self, views: Tensor, labels: Tensor, pool: Tensor, pool_labels: Tensor
+    ) -> Tensor:
+        """Add up the gradients of all chunks; return the loss.
+
+        Given the keys, queries do not depend on each other: the sum over chunks is exact.
+        """
+        size = self.config.chunk_patches or len(labels)
+        total = pool.new_zeros(())
+        for chunk, own in zip(views.split(size), labels.split(size), strict=True):
+            loss = supervised_contrastive_loss(
+                self._forward(chunk), pool, own, pool_labels, temperature=self.config.temperature
+            )
+            share = len(own) / len(labels) * loss
+            self.compute.backward(share)
+            total += share.detach()
+        return total
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on, as tensors and plain values."""

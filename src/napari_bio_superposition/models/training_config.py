@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final, Literal, Self
 
 from napari_bio_superposition.core.config import Range, check_fields
+from napari_bio_superposition.core.errors import ConfigError
 from napari_bio_superposition.models.card import Card, InstanceNormalization
 
 
@@ -33,6 +34,9 @@ class ContrastiveConfig:
     """Passes over the balanced training set."""
     batch_size: Annotated[int, Range(2, 65_536, unit="patches")] = 512
     """Patches per step, split equally over the classes."""
+    chunk_patches: Annotated[int, Range(1, 65_536, unit="patches")] | None = None
+    """Patches at a time within a step: the same gradients in less memory (the paper's encoder takes
+    about 0.25 GB for each in single precision). None: all at once."""
     warmup_epochs: Annotated[int, Range(0, 100_000)] = 4
     """Epochs over which the learning rate rises from 0; then it falls as a cosine to 0."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -74,6 +78,11 @@ class ContrastiveConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.chunk_patches is not None and self.centre_pooled:
+            raise ConfigError(
+                "ContrastiveConfig.chunk_patches takes a batch apart, whose mean centre_pooled "
+                "needs. Set one of them only."
+            )
 
 
 CONTRASTIVE_PRESETS: Final = {
