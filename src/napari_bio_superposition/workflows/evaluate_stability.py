@@ -1,5 +1,6 @@
 """Whether other seeds find the same dictionary: SAEs trained anew and matched. No files."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def measure_stability(
         target_l0=max(0.05, l0),
         batch_tokens=1024,
         n_epochs=16,
-        learning_rate=model.card.training.get("sae", {}).get("learning_rate", 1e-3),
+        learning_rate=_learning_rate(model.card.training),
     )
     twins, unexplained = [], []
     for seed in range(config.n_seeds):
@@ -59,6 +60,12 @@ def measure_stability(
         "matched_cosine_with_model": _summary(with_model, rng),
         "random_matched_cosine": float(match_directions(decoder, random).mean()),
     }
+
+
+def _learning_rate(training: Mapping[str, Any]) -> float:
+    """Return the rate that a card says its SAE was trained with; `train_sae_model` nests it."""
+    settings = training.get("sae", {})
+    return float(settings.get("sae", settings).get("learning_rate", SaeConfig().learning_rate))
 
 
 def _summary(matched: list[Any], rng: np.random.Generator) -> dict[str, Any] | None:
