@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from napari_bio_superposition.workflows.train_model import TrainedModel
     from napari_bio_superposition.workflows.training_data import TrainingPreview
 
-_SMALLEST_WIDTH_PX = 320
+_SMALLEST_WIDTH_PX = 345
 _KNOWN_DEVICES = 2
 """Automatic and CPU; listing the others imports torch."""
 

@@ -225,8 +225,9 @@ def _spatial(result: "SaeEvaluation") -> Section:
         shown: dict[str, Any] = {"of all places": f"{both['SAE']['share_of_places']:.0%}"}
         for name, row in both.items():
             shown[f"{name}: AUROC"] = _with(row["auroc"], (row["auroc_low"], row["auroc_high"]))
-            shown[f"{name}: null"] = f"{row['null']:.2f}"
-            shown[f"{name}: strongest inside"] = f"{row['top_share_inside']:.0%}"
+            if name != "random dictionary":
+                shown[f"{name}: null"] = f"{row['null']:.2f}"
+                shown[f"{name}: strongest inside"] = f"{row['top_share_inside']:.0%}"
         rows[mask] = shown
     return Section(
         title="Maps against masks",
