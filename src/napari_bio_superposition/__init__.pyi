@@ -56,6 +56,9 @@ from .workflows.evaluate_sae import evaluate_sae as evaluate_sae
 from .workflows.evaluate_sweep import sweep_sae as sweep_sae
 from .workflows.exchange import export_sae as export_sae
 from .workflows.exchange import import_sae as import_sae
+from .workflows.explore_channels import channel_overlay as channel_overlay
+from .workflows.explore_channels import explain_channel as explain_channel
+from .workflows.explore_channels import match_channel as match_channel
 from .workflows.gene_painting import paint_gene as paint_gene
 from .workflows.genes import predict_genes as predict_genes
 from .workflows.genes import predict_genes_files as predict_genes_files
@@ -69,6 +72,7 @@ from .workflows.rna import prepare_rna as prepare_rna
 from .workflows.rna import prepare_rna_files as prepare_rna_files
 from .workflows.rna_config import RnaPreparationConfig as RnaPreparationConfig
 from .workflows.segment import segment_files as segment_files
+from .workflows.steering import measure_effect as measure_effect
 from .workflows.train_encoder import train_encoder_model as train_encoder_model
 from .workflows.train_encoder_config import TrainEncoderConfig as TrainEncoderConfig
 from .workflows.train_encoder_config import training_preset as training_preset

@@ -114,6 +114,14 @@ def test_a_silent_feature_has_a_page(rng: np.random.Generator) -> None:
 # --- examples ------------------------------------------------------------------------------------
 
 
+def test_few_images_give_more_than_their_share_of_the_strongest(rng: np.random.Generator) -> None:
+    adata = make_table(rng)
+    adata.obs[Keys.IMAGE] = "only"
+    examples = choose_examples(adata, "latent_00001", n_each=5, per_image=2)
+    top = examples.loc[examples["kind"] == "top", "activation"].to_numpy()
+    np.testing.assert_array_equal(top, np.sort(adata.X[:, 1])[::-1][:5])
+
+
 def test_examples_are_strong_middling_random_and_silent(rng: np.random.Generator) -> None:
     adata = make_table(rng)
     values = adata.X[:, 1]

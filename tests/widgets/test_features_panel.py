@@ -257,6 +257,32 @@ def test_a_click_on_a_patch_selects_it_and_keys_step_through(bench: Bench) -> No
     assert study.selection.rows.tolist() == [0]
 
 
+def test_undo_of_painting_and_of_selecting_do_not_mix(bench: Bench) -> None:
+    page, study = bench.open(RegionPage), bench.study
+    bench.click(page.paint_button)
+    layer = bench.viewer.layers.selection.active
+    start, end = (bench.place_of_patch(0, at) for at in ((0.3, 0.3), (0.6, 0.7)))
+    bench.wait(page.query.answered, lambda: bench.drag(start, (start + end) / 2, end))
+    painted = np.array(layer.data)
+    assert painted.any()
+    for row in range(20):  # the brush is active: selections come from elsewhere
+        study.selection.select([row % 5], source="plot")
+    bench.viewer.layers.selection.active = layer
+    control, alt = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.AltModifier
+    bench.qtbot.keyClick(bench.canvas, Qt.Key.Key_Z, alt)
+    assert study.selection.rows.tolist() == [3]
+    np.testing.assert_array_equal(layer.data, painted)
+    bench.qtbot.keyClick(bench.canvas, Qt.Key.Key_Z, control)
+    assert not np.asarray(layer.data).any()
+    assert study.selection.rows.tolist() == [3]
+    for _ in range(19):
+        bench.qtbot.keyClick(bench.canvas, Qt.Key.Key_Z, alt)
+    assert len(study.selection) == 0
+    for _ in range(20):
+        bench.qtbot.keyClick(bench.canvas, Qt.Key.Key_Z, alt | Qt.KeyboardModifier.ShiftModifier)
+    assert study.selection.rows.tolist() == [4]
+
+
 def test_groups_are_compared_and_a_click_in_the_plot_shows_the_map(bench: Bench) -> None:
     page = bench.open(ComparePage)
     bench.study.selection.select([0, 1, 2])
@@ -282,6 +308,9 @@ def test_features_are_found_kept_as_a_list_and_written(bench: Bench, tmp_path: P
     rates = bench.study.table.var["firing_rate"]
     page.least_density.setValue(100 * float(rates.median()))
     assert 0 < page.table.model.rowCount() < n_all
+    page.least_fold.setValue(0.5)
+    assert "Compare two groups first" in page.message.text
+    page.least_fold.setValue(0.0)
     page.keep_list("dense ones")
     assert page.list_box.findText("dense ones") > 0
     page.write_csv(tmp_path / "features.csv")

@@ -3,6 +3,7 @@
 import gc
 import weakref
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -156,3 +157,26 @@ def test_views_ask_for_features_and_images(study: Study) -> None:
     assert not study.request_open("near")
     assert asked == [7, "far", "near"]
     assert study.shown_feature == 7
+
+
+def test_one_view_alone_opens_what_is_asked_for() -> None:
+    study, opened = Study(), []
+    for name in ("batch", "features"):
+        study.open_requested.connect(
+            lambda image_id, name=name: (
+                opened.append((name, image_id)) if study.claim_open() else None
+            ),
+            weak=False,
+        )
+    assert not study.request_open("far")
+    assert study.is_claimed
+    assert not study.request_open("farther")
+    assert opened == [("batch", "far"), ("batch", "farther")]
+
+
+def test_the_newest_place_is_looked_at_first_and_none_twice(tmp_path: Path) -> None:
+    study, told = Study(), []
+    study.places_changed.connect(lambda: told.append(study.places))
+    for name in ("a", "b", "a"):
+        study.add_place(tmp_path / name)
+    assert told == [(tmp_path / "a",), (tmp_path / "b", tmp_path / "a")]

@@ -37,7 +37,8 @@ def choose_examples(
     n_each
         Patches of each kind.
     per_image
-        At most so many patches of one image among the strongest.
+        At most so many patches of one image among the strongest, as long as there are enough
+        images.
     rng
         Draws the random ones; seed 0 where omitted.
 
@@ -64,11 +65,12 @@ def choose_examples(
 
 
 def _spread(adata: AnnData, order: IntArray, n_each: int, per_image: int) -> IntArray:
-    """Return the first of *order*, at most some of each image."""
+    """Return the first of *order*, at most some of each image unless there are too few images."""
     images = adata.obs[Keys.IMAGE].astype(str).to_numpy()[order]
     nth = pd.Series(images).groupby(images).cumcount().to_numpy()
-    spread: IntArray = order[nth < per_image][:n_each]
-    return spread
+    spread = np.concatenate([np.flatnonzero(nth < per_image), np.flatnonzero(nth >= per_image)])
+    chosen: IntArray = order[np.sort(spread[:n_each])]
+    return chosen
 
 
 def _draw(rows: IntArray, n_each: int, rng: np.random.Generator) -> IntArray:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from napari_bio_superposition.core.errors import BioSuperpositionError
 from napari_bio_superposition.core.progress import Job
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
 
 _HINT = "Choose a place, and press Explain for the channels strong there and what they are made of."
-_CHANNELS_HEIGHT_PX: Final = 120
+_CHANNELS_HEIGHT_PX: Final = 92
 _EVERYWHERE: Final = "everywhere"
 _WAYS: Final = ("Exact: decoder weights", "Greedy: similar maps, as published")
 _EXACT, _GREEDY = range(2)
@@ -54,6 +54,7 @@ class ChannelPage(FeaturesPage):
         self.channels.model.row_title = "Channel"
         self.chart = LineChart("features, strongest first")
         self.features = LatentTable(explorer.display)
+        self.features.search.hide()
         self.note = QLabel()
         self.note.setWordWrap(True)
         self.query = LatestJob(self)
@@ -76,10 +77,12 @@ class ChannelPage(FeaturesPage):
         study.images_changed.connect(self.refresh_sources)
 
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
-        for text, box in (("Place", self.source_box), ("How", self.way_box)):
-            head.addWidget(QLabel(text))
-            head.addWidget(box, 1)
+        head = QGridLayout()
+        head.setSpacing(3)
+        head.setColumnStretch(1, 1)
+        for row, (text, box) in enumerate((("Place", self.source_box), ("How", self.way_box))):
+            head.addWidget(QLabel(text), row, 0)
+            head.addWidget(box, row, 1)
             box.setSizeAdjustPolicy(
                 CalmComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
             )

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, Final
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QSplitter, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSplitter, QWidget
 
 from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.progress import Job
@@ -80,18 +80,19 @@ class ComparePage(FeaturesPage):
         self.refresh_groups()
 
     def _lay_out(self) -> None:
-        grid = QGridLayout()
-        grid.setColumnStretch(1, 1)
-        for row, (text, box) in enumerate(
-            (("First", self.first_box), ("against", self.second_box))
-        ):
-            grid.addWidget(QLabel(text), row, 0)
-            grid.addWidget(box, row, 1)
+        groups = QHBoxLayout()
+        for part in (self.first_box, QLabel("against"), self.second_box):
+            groups.addWidget(part, 0 if isinstance(part, QLabel) else 1)
+            if isinstance(part, CalmComboBox):
+                part.setSizeAdjustPolicy(
+                    CalmComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+                )
+                part.setMinimumContentsLength(8)
         split = QSplitter(Qt.Orientation.Vertical)
         split.addWidget(self.volcano)
         split.addWidget(self.table)
-        split.setSizes([170, 200])
-        self.page_layout.addLayout(grid)
+        split.setSizes([150, 230])
+        self.page_layout.addLayout(groups)
         self.page_layout.addWidget(self.settings)
         self.page_layout.addWidget(split, 1)
         self.page_layout.addWidget(self.note)
@@ -135,7 +136,8 @@ class ComparePage(FeaturesPage):
         self.table.set_kind("Channel" if self._is_cnn else "Feature", tickable=not self._is_cnn)
         columns = [LatentColumn(t, table[key].to_numpy(), tip, f) for key, t, f, tip in _COLUMNS]
         self.table.show_rows(table["latent"].to_numpy(), columns, table["feature"].tolist())
-        self.volcano.y_title = f"−log10 p, {outcome.config.level}s"
+        self.volcano.y_title = "−log10 p"
+        self.volcano.x_title = f"log2 fold change; p of {outcome.config.level}s"
         self.volcano.set_points(
             _points(outcome.volcano), least_fold=outcome.config.min_log2_fold_change
         )

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from qtpy.QtWidgets import QDoubleSpinBox, QFormLayout, QLabel, QWidget
 
 from napari_bio_superposition.core.errors import TableError
@@ -14,10 +15,17 @@ from napari_bio_superposition.widgets.latent_table import LatentTable
 from napari_bio_superposition.widgets.latent_table_model import LatentColumn
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
     from napari_bio_superposition.workflows.steering import FeatureEffect
 
 _HINT = "Look at a feature first: click one in a table, then press Apply."
-_TITLES: Final = {"class": "Probability of class", "death": "Predicted", "embedding": "Position"}
+_TITLES: Final = {"class": "P({})", "death": "{}", "embedding": "{}"}
+"""Of read-outs: a probability, a prediction, a coordinate."""
+_NAME_WIDTH_PX, _NUMBER_WIDTH_PX = 106, 50
+_NOTHING: Final = 1e-3
+"""What is smaller than this share of the other figures of a read-out is shown as 0."""
 _COLUMNS: Final = (
     ("before", "Before", "Mean over the patches"),
     ("after", "After", "The same with the feature changed"),
@@ -72,15 +80,17 @@ class EffectPage(FeaturesPage):
         """Show the read-outs before and after."""
         found = outcome.outputs
         names = [
-            f"{_TITLES[kind]} {output}"
+            _TITLES[kind].format(output)
             for kind, output in zip(found["read_out"], found["output"], strict=True)
         ]
         columns = [
-            LatentColumn(title, found[key].to_numpy(float), tip, ".3g")
-            for key, title, tip in _COLUMNS
+            LatentColumn(title, values, tip, ".2g")
+            for values, (_, title, tip) in zip(_round(found).T, _COLUMNS, strict=True)
         ]
         self.table.show_rows(range(len(found)), columns, names)
-        self.table.view.setColumnWidth(0, 160)
+        self.table.view.setColumnWidth(0, _NAME_WIDTH_PX)
+        for column in range(1, 1 + len(columns)):
+            self.table.view.setColumnWidth(column, _NUMBER_WIDTH_PX)
         missing = "".join(f" No {name}: {why}." for name, why in outcome.missing.items())
         self.note.setText(
             f"{feature_name(outcome.latent)} times {outcome.factor:g} in {outcome.n_patches} "
@@ -91,3 +101,9 @@ class EffectPage(FeaturesPage):
 
     def _on_feature_shown(self, latent: int | None) -> None:
         self.feature_label.setText(_HINT if latent is None else feature_name(latent))
+
+
+def _round(found: "pd.DataFrame") -> "npt.NDArray[np.float64]":
+    values = found[[key for key, _, _ in _COLUMNS]].to_numpy(float)
+    least = _NOTHING * np.abs(values).max(axis=1, keepdims=True)
+    return np.where(np.abs(values) < least, 0.0, values)

@@ -222,9 +222,10 @@ class ExploreWidget(Dock):
         self.tabs.setCurrentWidget(self.embedding)
         self.run_bar.show_done(f"Opened {table.n_obs:,} rows, {table.n_vars:,} features.")
 
-    def _show_comparison(self, table: Any) -> None:
+    def _show_comparison(self, found: tuple[Any, str]) -> None:
+        table, note = found
         self.groups.show_comparison(table)
-        self.run_bar.show_done(f"Compared {len(table):,} features.")
+        self.run_bar.show_done(f"Compared {len(table):,} features{note}.")
 
     def _show_colouring(self, colouring: Any) -> None:
         self.embedding.show_colouring(colouring)

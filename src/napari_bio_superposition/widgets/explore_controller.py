@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 PLAIN: Final = "one colour"
 DENSITY: Final = "density"
+COMPARED_PATCHES: Final = 10_000
+"""Of each group, where the features are on disk."""
 _KEPT_FEATURES: Final = 16
 """Features read last that stay in memory: of a million rows 4 MB each."""
 
@@ -133,21 +135,41 @@ class ExploreController:
 
         return save_table(self._need_table(), path)
 
-    def compare(self, first: BoolArray, second: BoolArray | None) -> Job[Any]:
-        """Return the job that compares two groups of rows; with the rest where *second* is none."""
+    def compare(self, first: BoolArray, second: BoolArray | None) -> Job[tuple[Any, str]]:
+        """Return the job that compares two groups of rows; with the rest where *second* is none.
+
+        It gives the comparison, and what a reader must know of it: of a table on disk up to
+        `COMPARED_PATCHES` of each group are drawn, evenly from its wells.
+        """
         table = self._need_table()
+        second = ~first if second is None else second
         yield Progress("Comparing features")
         with gentle_imports():
-            from napari_bio_superposition.features.differential import compare_groups
+            from napari_bio_superposition.features.differential import follow_comparison
             from napari_bio_superposition.features.lazy_table import is_on_disk
 
+        note = ""
         if is_on_disk(table):
-            raise TableError(
-                "The features of this table are on disk, since they do not fit into memory. "
-                "Compare groups with a table of fewer images."
-            )
-        yield Progress("Comparing features")
-        return compare_groups(table, first, second)
+            table, rows = yield from self._draw_groups(table, first, second)
+            note = f" in {len(rows):,} drawn patches of {int((first | second).sum()):,}"
+            first, second = first[rows], second[rows]
+        return (yield from follow_comparison(table, first, second)), note
+
+    def _draw_groups(
+        self, table: "AnnData", *groups: BoolArray
+    ) -> Job[tuple["AnnData", IntArray]]:
+        """Return a table in memory with patches of each group, and their rows."""
+        from napari_bio_superposition.features.drawn_rows import draw_rows, read_rows
+
+        rng = np.random.default_rng(0)
+        known = Keys.GROUP in table.obs
+        wells = np.asarray(table.obs[Keys.GROUP].astype(str) if known else np.zeros(table.n_obs))
+        drawn = [
+            own[draw_rows(wells[own], COMPARED_PATCHES, rng=rng)]
+            for own in map(np.flatnonzero, groups)
+        ]
+        rows = np.unique(np.concatenate(drawn))
+        return (yield from read_rows(table, rows)), rows
 
     # --- layouts, trajectories, graph --------------------------------------------------------
 
@@ -156,15 +178,8 @@ class ExploreController:
         table = self._need_table()
         yield Progress("Loading libraries")
         with gentle_imports():
-            from napari_bio_superposition.features.lazy_table import is_on_disk
             from napari_bio_superposition.workflows.embed import embed_table
 
-        if is_on_disk(table):
-            raise TableError(
-                "The features of this table are on disk, since they do not fit into memory. "
-                "Run `bio-superposition embed` on a machine with more memory, with "
-                "max_patches_per_group, and open its result here."
-            )
         return (yield from embed_table(table, config))
 
     def take_result(self, result: "EmbedResult") -> None:

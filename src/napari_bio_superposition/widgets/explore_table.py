@@ -132,9 +132,11 @@ def take_over(adata: "AnnData", computed: "AnnData", rows: IntArray) -> None:
         full = np.full((adata.n_obs, array.shape[1]), np.nan, np.float32)
         full[rows] = np.asarray(array)
         adata.obsm[key] = full
+    is_whole = computed.n_obs == adata.n_obs and np.array_equal(rows, np.arange(adata.n_obs))
     for key, value in computed.uns.items():
-        adata.uns[key] = value
-    if computed.n_obs == adata.n_obs and np.array_equal(rows, np.arange(adata.n_obs)):
+        if is_whole or "connectivities_key" not in value:  # a graph of some rows is none of all
+            adata.uns[key] = value
+    if is_whole:
         for key, graph in computed.obsp.items():
             adata.obsp[key] = graph
 

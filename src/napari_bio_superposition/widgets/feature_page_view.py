@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 _GROUPINGS: Final = (Keys.GENOTYPE, Keys.TREATMENT, Keys.LINE, Keys.PLATE, Keys.IMAGE)
 _LISTED: Final = 5
+_NEAR_NAME_PX: Final = 94
 _READING, _ABSENT = "reading…", "no picture"
 
 
@@ -97,6 +98,7 @@ class FeaturePageView(FeaturesPage):
             (("Nearest direction", self.directions), ("Active together", self.companions))
         ):
             table.search.hide()
+            table.view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
             table.setFixedHeight(26 + 22 * _LISTED)
             table.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             near.addWidget(QLabel(text), 0, column)
@@ -355,3 +357,4 @@ def _show_near(table: LatentTable, near: "pd.DataFrame | None", measure: str) ->
         return
     values = LatentColumn(measure, near[measure].to_numpy(float), form=".2f")
     table.show_rows(near["latent"].to_numpy(), [values])
+    table.view.setColumnWidth(0, _NEAR_NAME_PX)

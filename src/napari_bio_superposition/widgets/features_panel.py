@@ -52,6 +52,7 @@ _PAGES: tuple[type[FeaturesPage], ...] = (
     MaximizePage,
     EffectPage,
 )
+_ALL_TABS_IN_SIGHT = "QTabBar::tab { padding: 4px 3px; margin: 0 1px; font-size: 11px; }"
 _NO_IMAGE = "No analysed image: run the dock Analyse, or load a result there"
 
 
@@ -97,6 +98,7 @@ class FeaturesWidget(Dock):
     def _lay_out(self) -> None:
         self.tabs.setUsesScrollButtons(True)
         self.tabs.setDocumentMode(True)
+        self.tabs.setStyleSheet(_ALL_TABS_IN_SIGHT)
         for page in self.pages:
             self.tabs.setTabToolTip(self.tabs.addTab(_scrolling(page), page.title), page.tip)
         layout = QVBoxLayout(self)

@@ -74,7 +74,9 @@ class FindPage(FeaturesPage):
         grid.addWidget(self.column_box, 2, 0, 1, 2)
         grid.addWidget(QLabel("at least"), 2, 2)
         grid.addWidget(self.least_correlation, 2, 3)
-        grid.addWidget(QLabel("Fold change, |log2|, of the last comparison"), 3, 0, 1, 2)
+        fold = QLabel("Fold change, |log2|")
+        fold.setToolTip("Of the last comparison, on the page Compare")
+        grid.addWidget(fold, 3, 0, 1, 2)
         grid.addWidget(QLabel("at least"), 3, 2)
         grid.addWidget(self.least_fold, 3, 3)
         buttons = QHBoxLayout()
@@ -238,7 +240,7 @@ def _fill(box: CalmComboBox, first: str, others: list[str]) -> None:
 def _make_percent(value: float) -> QDoubleSpinBox:
     box = _make_number(value, 100.0)
     box.setSuffix(" %")
-    box.setDecimals(3)
+    box.setDecimals(3)  # rare features fire on a thousandth of a percent
     return box
 
 
@@ -248,4 +250,6 @@ def _make_number(value: float, top: float = 1.0) -> QDoubleSpinBox:
     box.setSingleStep(top / 20)
     box.setValue(value)
     box.setKeyboardTracking(False)
+    box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)  # they take a third of the width
+    box.setMinimumWidth(64)
     return box

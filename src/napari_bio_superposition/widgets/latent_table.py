@@ -21,8 +21,12 @@ from napari_bio_superposition.widgets.swatch import make_swatch
 
 _ROW_HEIGHT_PX = 22
 _SMALLEST_HEIGHT_PX = 110
-_COLUMN_WIDTH_PX = 58
-_NAME_WIDTH_PX = 126
+_COLUMN_WIDTH_PX = 50
+_TEXT_WIDTH_PX = 150
+_PER_LETTER_PX = 8
+_NAME_WIDTH_PX = 134
+_BARE_NAME_WIDTH_PX = 108
+"""Of names without a tick."""
 
 
 class LatentTable(QWidget):
@@ -95,11 +99,12 @@ class LatentTable(QWidget):
         if header is not None:
             header.setSortIndicator(-1, Qt.SortOrder.DescendingOrder)
         self.model.set_rows(latents, columns, names)
-        self.view.setColumnWidth(0, _NAME_WIDTH_PX)
+        is_bare = not self.model.is_tickable
+        self.view.setColumnWidth(0, _BARE_NAME_WIDTH_PX if is_bare else _NAME_WIDTH_PX)
         for place, column in enumerate(columns, start=1):
-            text = max(len(column.title), 5)
-            width = 3 * _COLUMN_WIDTH_PX if column.is_text else max(_COLUMN_WIDTH_PX, 9 * text)
-            self.view.setColumnWidth(place, width)
+            title = _PER_LETTER_PX * len(column.title) + 4
+            least = _TEXT_WIDTH_PX if column.is_text else _COLUMN_WIDTH_PX
+            self.view.setColumnWidth(place, max(least, title))
 
     def set_kind(self, row_title: str, *, tickable: bool) -> None:
         """Say what the rows are; only those of latents can be ticked, and with a display alone."""

@@ -36,11 +36,11 @@ _COLUMNS: Final = (
         "Mean inside over mean outside (both a little raised: small is silent)",
     ),
     ("auroc", "AUROC", ".2f", "Chance that a place inside is above one outside; 0.5 is none"),
+    ("p_value", "p", ".2g", "Share of random regions of this shape with as high a mean inside"),
+    ("area", "Area", ".0%", "Share of the region on which the feature is active"),
     ("mean_inside", "Inside", ".2g", "Mean activation inside the region"),
     ("mean_outside", "Outside", ".2g", "Mean activation in the rest of the field"),
-    ("area", "Area", ".0%", "Share of the region on which the feature is active"),
     ("firing_rate", "Firing", ".0%", "Share of the field on which the feature is active"),
-    ("p_value", "p", ".2g", "Share of random regions of this shape with as high a mean inside"),
 )
 
 

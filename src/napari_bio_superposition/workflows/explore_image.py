@@ -263,8 +263,8 @@ def describe_match(matched: MatchedChannel) -> str:
 
     return (
         f"Channel {matched.channel}, patch {matched.patch}: {count(matched.match.n_for_coverage)}; "
-        f"with maps moved at random: {count(matched.rolled.n_for_coverage)}. Greedy matching of "
-        "pictures, as published; it uses no decoder."
+        f"maps moved at random: {count(matched.rolled.n_for_coverage)}. Greedy, as published; "
+        "uses no decoder."
     )
 
 
