@@ -136,7 +136,9 @@ def _lasso_times(viewer: Any, widget: Any) -> list[float]:
     drawn: list[bool] = []
     canvas._vispy_canvas.events.draw.connect(lambda _: drawn.append(True))
     widget.embedding.view.show_all()
-    times = [_lasso_time(widget.embedding.view, 60 + 8 * place, drawn) for place in range(_N_LASSOS)]
+    times = [
+        _lasso_time(widget.embedding.view, 60 + 8 * place, drawn) for place in range(_N_LASSOS)
+    ]
     widget.study.selection.clear()
     _settle()
     return times

@@ -11,6 +11,7 @@ from anndata import AnnData
 
 from napari_bio_superposition.core.errors import TableError, list_choices
 from napari_bio_superposition.core.keys import Keys, latent_of
+from napari_bio_superposition.core.progress import Job, Progress, run
 from napari_bio_superposition.core.types import BoolArray
 from napari_bio_superposition.features.differential_config import DifferentialConfig, Level
 from napari_bio_superposition.features.rank_sum import (
@@ -23,6 +24,8 @@ from napari_bio_superposition.features.rank_sum import (
 )
 
 _DISPLAY_CAP: Final = 50.0
+_COLUMNS_AT_ONCE: Final = 64
+"""Between two reports of a comparison: of 100,000 patches, a second or two."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +100,20 @@ def compare_groups(
     -----
     Section 10 of the method specification, with its choices [Y].
     """
+    return run(follow_comparison(adata, first, second, config))
+
+
+def follow_comparison(
+    adata: AnnData,
+    first: BoolArray,
+    second: BoolArray | None = None,
+    config: DifferentialConfig | None = None,
+) -> Job[pd.DataFrame]:
+    """Do what `compare_groups` does as a job, with progress by features."""
     config = config or DifferentialConfig()
     pair = _check_groups(adata, first, second, config.unit)
     values, names = _choose_values(adata, config)
-    table = compare_values(values, pair, config.pseudocount)
+    table = yield from _compare_columns(values, pair, config.pseudocount)
     table.insert(0, "feature", names)
     table.insert(1, "latent", _numbers(names))
     q_value, fold = table[f"q_{config.level}"], table["log2_fold_change"].abs()
@@ -118,12 +131,35 @@ def compare_values(values: Any, pair: GroupPair, pseudocount: float | None) -> p
         One row per column, in their order; the columns of `compare_groups` from ``auroc`` on,
         without ``significant``.
     """
+    return run(_compare_columns(values, pair, pseudocount))
+
+
+def _compare_columns(values: Any, pair: GroupPair, pseudocount: float | None) -> Job[pd.DataFrame]:
+    if pseudocount is None:
+        pseudocount = choose_pseudocount(values)
+    parts, n_columns = [], values.shape[1]
+    for start in range(0, n_columns, _COLUMNS_AT_ONCE):
+        yield Progress("Comparing features", start, n_columns, "features")
+        parts.append(_measure(values[:, start : start + _COLUMNS_AT_ONCE], pair, pseudocount))
+    table = pd.concat(parts, ignore_index=True) if parts else _measure(values, pair, pseudocount)
+    for level in get_args(Level):
+        place = int(table.columns.get_indexer([f"p_{level}"])[0]) + 1
+        table.insert(place, f"q_{level}", adjust_p(table[f"p_{level}"].to_numpy()))
     in_first, in_second = pair.wells
+    return table.assign(
+        n_wells=len(in_first),
+        n_wells_second=len(in_second),
+        n_patches=int(pair.first.sum()),
+        n_patches_second=int(pair.second.sum()),
+        warning=pair.warning(),
+    )
+
+
+def _measure(values: Any, pair: GroupPair, pseudocount: float) -> pd.DataFrame:
+    """Return effects and p-values of some columns."""
     compared = np.flatnonzero(pair.first | pair.second)
     ranked = rank_sums(values[compared], pair.first[compared])
     means = [column_means(values[np.flatnonzero(group)]) for group in (pair.first, pair.second)]
-    if pseudocount is None:
-        pseudocount = choose_pseudocount(values)
     p_well = rank_sum_p(
         unit_means(values, pair.unit, pair.first), unit_means(values, pair.unit, pair.second)
     )
@@ -134,16 +170,8 @@ def compare_values(values: Any, pair: GroupPair, pseudocount: float | None) -> p
             "mean_first": means[0],
             "mean_second": means[1],
             "p_well": p_well,
-            "q_well": adjust_p(p_well),
             "p_patch": ranked.p_value,
-            "q_patch": adjust_p(ranked.p_value),
         }
-    ).assign(
-        n_wells=len(in_first),
-        n_wells_second=len(in_second),
-        n_patches=int(pair.first.sum()),
-        n_patches_second=int(pair.second.sum()),
-        warning=pair.warning(),
     )
 
 

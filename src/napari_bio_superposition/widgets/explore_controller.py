@@ -125,7 +125,7 @@ class ExploreController:
     def open(self, path: Path) -> Job["AnnData"]:
         """Return the job that opens a table of any origin; large ones stay on disk."""
         yield Progress("Opening the table")
-        with gentle_imports():
+        with gentle_imports(torch=False):
             from napari_bio_superposition.features.lazy_table import open_table
         return (yield from open_table(path))
 
@@ -144,7 +144,7 @@ class ExploreController:
         table = self._need_table()
         second = ~first if second is None else second
         yield Progress("Comparing features")
-        with gentle_imports():
+        with gentle_imports(torch=False):
             from napari_bio_superposition.features.differential import follow_comparison
             from napari_bio_superposition.features.lazy_table import is_on_disk
 
@@ -155,9 +155,7 @@ class ExploreController:
             first, second = first[rows], second[rows]
         return (yield from follow_comparison(table, first, second)), note
 
-    def _draw_groups(
-        self, table: "AnnData", *groups: BoolArray
-    ) -> Job[tuple["AnnData", IntArray]]:
+    def _draw_groups(self, table: "AnnData", *groups: BoolArray) -> Job[tuple["AnnData", IntArray]]:
         """Return a table in memory with patches of each group, and their rows."""
         from napari_bio_superposition.features.drawn_rows import draw_rows, read_rows
 
@@ -177,7 +175,7 @@ class ExploreController:
         """Return the job that lays out the table and orders it in pseudotime."""
         table = self._need_table()
         yield Progress("Loading libraries")
-        with gentle_imports():
+        with gentle_imports(torch=False):
             from napari_bio_superposition.workflows.embed import embed_table
 
         return (yield from embed_table(table, config))

@@ -14,11 +14,18 @@ _LAZY, _GLOBAL = 0x1, 0x100  # RTLD_LAZY and RTLD_GLOBAL of glibc
 
 
 @contextmanager
-def gentle_imports() -> Iterator[None]:
-    """Import heavy libraries within this block, in a thread, with shorter stops of the window."""
+def gentle_imports(*, torch: bool = True) -> Iterator[None]:
+    """Import heavy libraries within this block, in a thread, with shorter stops of the window.
+
+    Parameters
+    ----------
+    torch
+        Whether torch is among them: mapping it takes most of the time.
+    """
     let_idle_threads_sleep()
     with without_collections():
-        preload_torch()
+        if torch:
+            preload_torch()
         yield
 
 

@@ -53,18 +53,24 @@ def embed_table(adata: "AnnData", config: EmbedConfig | None = None) -> Job[Embe
     ------
     TableError
         Where columns are missing that the settings name, or there are too few patches.
+
+    Notes
+    -----
+    Of a table on disk (`features.lazy_table.open_table`) only drawn patches are brought into
+    memory; see `embed_study.draw_patches`.
     """
     from napari_bio_superposition.manifold.embedding import embed
 
     config = config or EmbedConfig()
     rng = np.random.default_rng(config.seed)
     yield Progress("Preparing the table")
-    table = draw_patches(as_features(adata, config), config, rng)
+    drawn = yield from draw_patches(adata, config, rng)
+    table = as_features(drawn.table, config)
     study = describe_study(table, config)
     table, study, selection = select_features(table, study, config, rng)
     plain = dataclasses.replace(config.embedding, source="features")
     table = yield from embed(table, plain, rng=rng)
-    notices = list(study.notices)
+    notices = [*drawn.notices, *study.notices]
     trajectories: dict[str, Trajectory] = {}
     if config.with_trajectory and not study.reason:
         follow = _follow_all if config.scope == "all" else _follow_pairs

@@ -12,6 +12,7 @@ from napari_bio_superposition.core.files import replaced_file
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.provenance import hash_file
+from napari_bio_superposition.features.lazy_table import open_table
 from napari_bio_superposition.features.table import write_table
 from napari_bio_superposition.workflows.config_files import write_config
 from napari_bio_superposition.workflows.embed import embed_table
@@ -37,7 +38,8 @@ def embed_files(
     Parameters
     ----------
     table
-        ``.h5ad`` or ``.zarr``, with features in columns; need not come from this program.
+        ``.h5ad`` or ``.zarr``, with features in columns; need not come from this program. Of one
+        larger than memory should hold, drawn patches are embedded; see `workflows.embed`.
     config
         Settings; the defaults where omitted.
     out
@@ -50,7 +52,7 @@ def embed_files(
     """
     config = config or EmbedConfig()
     yield Progress("Reading the table")
-    adata = read_any_table(table)
+    adata = yield from open_table(table)
     result = yield from embed_table(adata, config)
     yield from write_embedding(result, out, source=table)
     return result

@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import pandas as pd
 
 from napari_bio_superposition.core.errors import TableError, list_choices
 from napari_bio_superposition.core.keys import Keys
+from napari_bio_superposition.core.progress import Job
 from napari_bio_superposition.core.types import BoolArray, IntArray
 from napari_bio_superposition.workflows.embed_config import EmbedConfig
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 Numbers = npt.NDArray[np.float64]
+FROM_DISK: Final = 20_000
+"""Patches of a table on disk that are embedded where the settings name no number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,19 +96,47 @@ def _outcome_of(adata: "AnnData", config: EmbedConfig) -> str:
     return name
 
 
-def draw_patches(adata: "AnnData", config: EmbedConfig, rng: np.random.Generator) -> "AnnData":
-    """Thin each group to the most patches that are asked for, those with a known outcome first."""
-    most = config.max_patches_per_group
-    if most is None or adata.n_obs <= most:
-        return adata
+@dataclass(frozen=True, eq=False)
+class DrawnPatches:
+    """The patches of a table that are embedded, in memory, and what to say of that."""
+
+    table: "AnnData"
+    notices: tuple[str, ...] = ()
+
+
+def draw_patches(
+    adata: "AnnData", config: EmbedConfig, rng: np.random.Generator
+) -> Job[DrawnPatches]:
+    """Thin each group to the most patches that are asked for, those with a known outcome first.
+
+    Of a table on disk `FROM_DISK` patches are drawn where no number is asked for, as evenly from
+    the wells of all groups as these have them.
+    """
+    from napari_bio_superposition.features.drawn_rows import draw_rows, read_rows
+    from napari_bio_superposition.features.lazy_table import is_on_disk
+
+    most, on_disk = config.max_patches_per_group, is_on_disk(adata)
     outcome = _outcome_of(adata, config)
     known = adata.obs[outcome].notna().to_numpy() if outcome else np.ones(adata.n_obs, bool)
     groups = _column(adata, config.group_by)
-    kept = []
-    for name in np.unique(groups):
-        rows = rng.permutation(np.flatnonzero(groups == name))
-        kept.append(rows[np.argsort(~known[rows], kind="stable")][:most])
-    return adata[np.sort(np.concatenate(kept))].copy()
+    if most is not None and adata.n_obs > most:
+        kept = []
+        for name in np.unique(groups):
+            rows = rng.permutation(np.flatnonzero(groups == name))
+            kept.append(rows[np.argsort(~known[rows], kind="stable")][:most])
+        rows = np.sort(np.concatenate(kept))
+    elif on_disk:
+        strata = np.char.add(np.char.add(groups, "/"), _column(adata, config.unit))
+        rows = draw_rows(strata, FROM_DISK, preferred=known, rng=rng)
+    else:
+        return DrawnPatches(adata)
+    if not on_disk:
+        return DrawnPatches(adata[rows].copy())
+    notice = (
+        f"{len(rows):,} of {adata.n_obs:,} patches were embedded, drawn evenly from groups and "
+        "wells, because the table is too large for memory. max_patches_per_group sets their number."
+    )
+    return DrawnPatches((yield from read_rows(adata, rows)), (notice,))
 
 
 def _column(adata: "AnnData", name: str) -> npt.NDArray[np.str_]:
