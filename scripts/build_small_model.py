@@ -35,7 +35,7 @@ from napari_bio_superposition.models.checkpoint import load_model, round_to_half
 from napari_bio_superposition.models.encoder import PRESETS, Encoder, use_channels_last
 from napari_bio_superposition.models.feature_model import FeatureModel
 from napari_bio_superposition.models.inference import EncodedPatches, TokenCache, encode_patches
-from napari_bio_superposition.models.sae_config import SaeConfig
+from napari_bio_superposition.models.sae_config import MatryoshkaConfig, SaeConfig
 from napari_bio_superposition.models.sae_metrics import measure_sae
 from napari_bio_superposition.models.sae_training import train_sae
 from napari_bio_superposition.models.token_buffer import PatchRows, TokenMaker
@@ -48,8 +48,8 @@ SEED = 20_261_121
 STUDY = SimulationConfig(n_plates=4, wells_per_class=4, nuclei_per_patch=9.5)
 NEW_PLATES = SimulationConfig(n_plates=2, wells_per_class=2)
 PATCHES = PatchConfig(intensity_scaling="field_percentile")
-CONTRASTIVE = ContrastiveConfig(  # a quarter of an hour on one core instead of GPU-hours
-    n_epochs=2,
+CONTRASTIVE = ContrastiveConfig(  # half an hour on one core instead of GPU-hours
+    n_epochs=3,
     batch_size=20,
     warmup_epochs=0,
     optimizer="adamw",
@@ -60,13 +60,15 @@ CONTRASTIVE = ContrastiveConfig(  # a quarter of an hour on one core instead of 
     queue_size=512,
     centre_first=True,
     centre_pooled=True,
+    detail_weight=5.0,
 )
 SAE = SaeConfig(
-    kind="gated",
+    kind="matryoshka",  # its first latents stand for whole structures (decision 0024)
     n_latents=512,
-    sparsity=0.02,
+    target_l0=32,
+    matryoshka=MatryoshkaConfig(shares=(1 / 128, 1 / 32, 1 / 8, 1.0)),
     tokens_per_patch=512,
-    n_epochs=3,
+    n_epochs=6,
     batch_tokens=1024,
     learning_rate=5e-3,
 )

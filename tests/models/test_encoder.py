@@ -94,7 +94,7 @@ def test_only_the_given_generator_decides_the_weights():
 
 def test_embeddings_are_unit_vectors():
     network = create_network(TINY, rng=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(network(torch.randn(3, 3, 32, 32)).norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(network(torch.randn(3, 3, 32, 32))[0].norm(dim=1), torch.ones(3))
 
 
 def test_presets_and_their_checks():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from napari_bio_superposition.core.errors import ModelError
 from napari_bio_superposition.core.progress import run
@@ -14,12 +15,14 @@ from napari_bio_superposition.models.contrastive import (
     follow,
     rotate_randomly,
     supervised_contrastive_loss,
+    unread_share,
 )
 from napari_bio_superposition.models.encoder import (
     EncoderConfig,
     centre_activations,
     create_network,
 )
+from napari_bio_superposition.models.normalize import normalize_instances
 from napari_bio_superposition.models.optimization import torch_generator, warmup_cosine
 from napari_bio_superposition.models.training import train_encoder
 from napari_bio_superposition.models.training_config import (
@@ -54,6 +57,49 @@ def test_the_contrastive_loss_by_hand():
 def test_a_query_without_a_key_of_its_class_contributes_nothing():
     one = torch.ones(1, 1)
     assert not supervised_contrastive_loss(one, one, torch.tensor([0]), torch.tensor([1]))
+
+
+def test_tokens_that_hold_the_brightness_leave_nothing_unread():
+    chance = torch.Generator().manual_seed(0)
+    patches = torch.randn(2, 3, 32, 32, generator=chance)
+    brightness = functional.avg_pool2d(patches, 2)
+    mixed = torch.randn(8, 3, generator=chance)
+    tokens = torch.einsum("wc,nchv->nwhv", mixed, brightness) + 5
+    assert unread_share(tokens, patches) < 1e-3
+    noise = torch.randn(2, 8, 16, 16, generator=chance)
+    assert 0.95 < unread_share(noise, patches) <= 1
+    half = torch.cat([brightness[:, :1], noise[:, 1:]], dim=1)  # one channel of three
+    assert unread_share(half, patches).item() == pytest.approx(2 / 3, abs=0.02)
+
+
+def test_the_unread_share_by_hand_and_its_gradient():
+    """One token channel x and a brightness y: the unread share is one minus their squared r."""
+    x = torch.tensor([1.0, 2.0, 4.0, 7.0]).view(1, 1, 2, 2).requires_grad_()
+    y = torch.tensor([2.0, 1.0, 5.0, 6.0]).view(1, 1, 2, 2)
+    share = unread_share(x, y)
+    r = np.corrcoef(x.detach().ravel(), y.ravel())[0, 1]
+    assert share.item() == pytest.approx(1 - r**2, abs=1e-4)
+    share.backward()
+    step = 1e-2 * torch.eye(4)[1].view(1, 1, 2, 2)
+    slope = (unread_share(x + step, y) - unread_share(x - step, y)) / 2e-2
+    assert x.grad is not None
+    assert x.grad.ravel()[1].item() == pytest.approx(slope.item(), rel=1e-2)
+
+
+def test_training_for_detail_keeps_places_readable(rng):
+    """A short training for classes alone makes places harder to read; with detail, easier."""
+    pixels = rng.random((32, 1, 16, 16), dtype=np.float32)
+    classes = np.repeat([0, 1], 16)
+    normal = normalize_instances(torch.from_numpy(pixels), mode="clamp", std_floor=0.01)
+    unread = []
+    for weight in (0.0, 20.0):
+        config = ContrastiveConfig(
+            n_epochs=20, batch_size=16, optimizer="adamw", learning_rate=1e-2, warmup_epochs=0,
+            queue_size=64, detail_weight=weight,
+        )  # fmt: skip
+        job = train_encoder(pixels, classes, SHAPE, config, rng=np.random.default_rng(3))
+        unread.append(float(unread_share(run(job).network.encoder(normal, "stage5_out"), normal)))
+    assert unread[1] < 0.5 * unread[0]
 
 
 def test_the_queue_drops_the_oldest_keys():
@@ -110,7 +156,7 @@ def test_planted_classes_are_pulled_apart(textures):
     kernel = trained.network.encoder.stage5.blocks[0].c1.weight
     torch.testing.assert_close(kernel.flatten(1).norm(dim=1), torch.ones(16))
     with torch.no_grad():
-        unit = trained.network(torch.from_numpy(pixels - 0.5) * 3)
+        unit = trained.network(torch.from_numpy(pixels - 0.5) * 3)[0]
     centres = torch.stack([unit[classes == c].mean(0) for c in (0, 1)])
     assert ((unit @ centres.T).argmax(1).numpy() == classes).mean() > 0.95
 
@@ -158,9 +204,9 @@ def test_centred_activations_have_no_mean():
 def test_centred_features_forget_what_all_patches_share():
     network = create_network(SHAPE, rng=torch.Generator().manual_seed(0))
     patches = torch.randn(6, 1, 32, 32)
-    together = network(patches)
+    together = network(patches)[0]
     network.centre_pooled = True
-    apart = network(patches)
+    apart = network(patches)[0]
     assert (together @ together.T).min() > 0.9
     assert (apart @ apart.T).min() < 0.5
 

@@ -62,9 +62,9 @@ class SingleDevice:
     def setup(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
         """Return a forward pass in this precision, and the optimiser as it is."""
 
-        def forward(patches: Tensor) -> Any:
+        def forward(*inputs: Any) -> Any:
             with self.autocast():
-                return network(patches)
+                return network(*inputs)
 
         return forward, optimizer
 

@@ -1,7 +1,13 @@
-"""Supervised contrastive learning with a momentum encoder: loss, queue, update. No loop."""
+"""Supervised contrastive learning with a momentum encoder: losses, queue, update. No loop."""
+
+from typing import Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+_RIDGE: Final = 1e-4
+"""Added to the variances of tokens, relative to their mean: channels of a map may be redundant."""
 
 
 def supervised_contrastive_loss(
@@ -36,6 +42,36 @@ def supervised_contrastive_loss(
     positive = (query_labels[:, None] == key_labels[None, :]).float()
     n_positive = positive.sum(1).clamp_min(1)
     return -((positive * log_share).sum(1) / n_positive).mean()
+
+
+def unread_share(feature_map: Tensor, patches: Tensor) -> Tensor:
+    """Return how much of the patches' brightness cannot be read from the tokens of their places.
+
+    Brightness is the mean of each channel under a token; it is read by least squares over all
+    tokens, so the read-out has no weights of its own to learn, and the scale of the tokens does
+    not matter.
+
+    Parameters
+    ----------
+    feature_map
+        ``(n, width, height, width_px)``.
+    patches
+        ``(n, channel, side, side)``; sides are multiples of those of the map.
+
+    Returns
+    -------
+    Tensor
+        Scalar from 0 to 1: mean over channels of the unexplained share of the variance.
+    """
+    brightness = functional.adaptive_avg_pool2d(patches.float(), feature_map.shape[2:])
+    tokens, wanted = (x.float().movedim(1, -1).flatten(0, 2) for x in (feature_map, brightness))
+    tokens, wanted = tokens - tokens.mean(0), wanted - wanted.mean(0)
+    with torch.no_grad():  # at the least squares the error does not change with the read-out
+        gram = tokens.T @ tokens
+        gram.diagonal().add_(_RIDGE * gram.diagonal().mean().clamp_min(1e-12))
+        read_out = torch.linalg.solve(gram, tokens.T @ wanted)
+    missed = (wanted - tokens @ read_out).square().sum(0)
+    return (missed / wanted.square().sum(0).clamp_min(1e-12)).mean()
 
 
 class KeyQueue:

@@ -140,14 +140,31 @@ class ContrastiveNetwork(nn.Module):
         self.pooled_l2 = pooled_l2
         self.centre_pooled = centre_pooled
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """Return unit embeddings ``(n, width)`` of normalised patches (specification, 5.1)."""
-        pooled = self.encoder(patches).mean((2, 3))  # (n, width), plain mean of the signed map
+    def forward(self, patches: Tensor, map_at: str = "refine_out") -> tuple[Tensor, Tensor]:
+        """Embed normalised patches (specification, 5.1).
+
+        Parameters
+        ----------
+        patches
+            Instance-normalised, ``(n, channel, side, side)``.
+        map_at
+            Tap of the feature map that is returned, too.
+
+        Returns
+        -------
+        Tensor
+            Unit embeddings, ``(n, width)``.
+        Tensor
+            Feature map at the tap, ``(n, width, side / 2, side / 2)``.
+        """
+        feature_map = self.encoder(patches, map_at)
+        last = self.encoder.resume(feature_map, map_at)
+        pooled = last.mean((2, 3))  # (n, width), plain mean of the signed map
         if self.centre_pooled:
             pooled = pooled - pooled.mean(0)
         if self.pooled_l2:
             pooled = functional.normalize(pooled, dim=1)
-        return functional.normalize(self.projector(pooled), dim=1)
+        return functional.normalize(self.projector(pooled), dim=1), feature_map
 
 
 def create_network(config: EncoderConfig, *, rng: torch.Generator) -> ContrastiveNetwork:

@@ -12,6 +12,7 @@ from napari_bio_superposition.models.contrastive import (
     KeyQueue,
     follow,
     supervised_contrastive_loss,
+    unread_share,
 )
 from napari_bio_superposition.models.encoder import ContrastiveNetwork, normalize_weights
 from napari_bio_superposition.models.optimization import finite_loss, set_learning_rate
@@ -68,7 +69,7 @@ class EncoderTrainer:
         """Return the keys ``(n, width)`` of some views, float32."""
         with torch.no_grad(), self.compute.autocast():
             chunks = views.split(self.config.chunk_patches or len(views))
-            return torch.cat([self.key(chunk).float() for chunk in chunks])
+            return torch.cat([self.key(chunk)[0].float() for chunk in chunks])
 
     def _accumulate(
         self, views: Tensor, labels: Tensor, pool: Tensor, pool_labels: Tensor
@@ -80,9 +81,12 @@ class EncoderTrainer:
         size = self.config.chunk_patches or len(labels)
         total = pool.new_zeros(())
         for chunk, own in zip(views.split(size), labels.split(size), strict=True):
+            queries, feature_map = self._forward(chunk, self.config.detail_tap)
             loss = supervised_contrastive_loss(
-                self._forward(chunk), pool, own, pool_labels, temperature=self.config.temperature
+                queries, pool, own, pool_labels, temperature=self.config.temperature
             )
+            if self.config.detail_weight > 0:
+                loss = loss + self.config.detail_weight * unread_share(feature_map, chunk)
             share = len(own) / len(labels) * loss
             self.compute.backward(share)
             total += share.detach()

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal, Self
 
 from napari_bio_superposition.core.config import Range, check_fields
 from napari_bio_superposition.core.errors import ConfigError
-from napari_bio_superposition.models.card import Card, InstanceNormalization
+from napari_bio_superposition.models.card import Card, InstanceNormalization, Tap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,12 @@ class ContrastiveConfig:
     otherwise has to unlearn first what all patches share, and may collapse; not published."""
     projector_rate: Annotated[float, Range(0.01, 1000)] = 1.0
     """Learning rate of the projector, as a multiple of the encoder's."""
+    detail_weight: Annotated[float, Range(0, 1000)] = 0.0
+    """Weight of a second loss: the share of the channels' brightness, place by place, that cannot
+    be read from the tokens linearly. It keeps in a token what lies there; the contrastive loss
+    alone keeps what tells the classes. 0: as published."""
+    detail_tap: Tap = "stage5_out"
+    """Layer whose tokens are meant."""
     pooled_l2: bool = True
     """Make pooled features unit vectors before the projector."""
     crop_px: Annotated[int, Range(16, 4096, unit="px")] | None = None
@@ -100,6 +106,7 @@ CONTRASTIVE_PRESETS: Final = {
         epoch_end="all_seen",
         centre_first=True,
         centre_pooled=True,
+        detail_weight=5.0,  # decision 0024
     ),
 }
 """Ways of training by name: exactly the published one, and a short one."""
