@@ -165,8 +165,7 @@ def test_one_view_alone_opens_what_is_asked_for() -> None:
         study.open_requested.connect(
             lambda image_id, name=name: (
                 opened.append((name, image_id)) if study.claim_open() else None
-            ),
-            weak=False,
+            )
         )
     assert not study.request_open("far")
     assert study.is_claimed

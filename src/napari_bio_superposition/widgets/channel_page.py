@@ -146,13 +146,15 @@ class ChannelPage(FeaturesPage):
 
     def show_outcome(self, outcome: "ExplainedChannel | MatchedChannel") -> None:
         """Show channels, curve and features."""
+        from napari_bio_superposition.workflows.explore_channels import ExplainedChannel
+
         self.message.clear()
         names = [f"channel_{number:05d}" for number in outcome.channels]
         strength = LatentColumn(
             "Strength", outcome.strength, "Root mean square of the centred channel at the place"
         )
         self.channels.show_rows(outcome.channels, [strength], names)
-        if hasattr(outcome, "attribution"):
+        if isinstance(outcome, ExplainedChannel):
             self._show_parts(outcome)
         else:
             self._show_match(outcome)

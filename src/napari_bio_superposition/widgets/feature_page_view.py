@@ -76,10 +76,12 @@ class FeaturePageView(FeaturesPage):
         self.view_box = CalmComboBox()
         self.find_button = QPushButton("Find images…")
         self.find_button.setToolTip("Name the folder of the images, or of results, of this table")
+        self.find_button.hide()
         self.gallery = GalleryView()
         self.query = LatestJob(self)
         self.reader = JobQueue(self)
         self._report: FeatureReport | None = None
+        self._of_table: Any = None
         self._latent: int | None = None
         self._lay_out()
         self._connect()
@@ -143,6 +145,10 @@ class FeaturePageView(FeaturesPage):
     def refresh(self) -> None:
         """Take notice of another table."""
         table = self.explorer.study.table
+        self._report = None  # its rows are those of another table
+        self.query.forget()
+        self.reader.ask([])
+        self.gallery.set_rows([])
         self.setEnabled(table is not None)
         if table is None:
             return
@@ -176,7 +182,7 @@ class FeaturePageView(FeaturesPage):
 
     def show_outcome(self, outcome: FeatureReport) -> None:
         """Show the page."""
-        self._report = outcome
+        self._report, self._of_table = outcome, self.explorer.study.table
         self.message.clear()
         is_blocked = self.number.blockSignals(True)
         self.number.setValue(outcome.latent)
@@ -208,15 +214,14 @@ class FeaturePageView(FeaturesPage):
 
     def _read_absent(self) -> None:
         """Read the examples of images that are not open, image by image."""
-        report = self._report
-        if report is None:
+        report, study = self._report, self.explorer.study
+        if report is None or self._of_table is not study.table:
             return
         by_image: dict[str, list[ExamplePatch]] = {}
         for one in report.examples:
             if one.pixels is None:
                 by_image.setdefault(one.image_id, []).append(one)
-        study = self.explorer.study
-        if not study.places or study.table is None:
+        if not study.places:
             by_image.clear()
         shelf, latent = self.explorer.shelf() if by_image else None, report.latent
         self.reader.ask(
@@ -285,12 +290,14 @@ class FeaturePageView(FeaturesPage):
 
     def _tell_absent(self, n_absent: int, n_all: int) -> None:
         self.find_button.setVisible(n_absent > 0)
+        if self.message.tone == "error":
+            return  # it says more
         if n_absent and not self.reader.busy:
             self.message.show_plain(
                 f"{n_absent} of {n_all} examples lie in images that are neither open nor found. "
                 "Find images looks into a folder; the tool tip of a picture says more."
             )
-        elif self.message.tone == "plain":
+        else:
             self.message.clear()
 
     def _on_feature_shown(self, latent: int) -> None:
