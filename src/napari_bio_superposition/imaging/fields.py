@@ -24,7 +24,6 @@ from napari_bio_superposition.imaging.read_config import ReadConfig
 
 TIFF_SUFFIXES: Final = (".tif", ".tiff", ".btf", ".tf8", ".lsm")
 PNG_SUFFIXES: Final = (".png",)
-_FOREIGN: Final = (".oib", ".oif", ".vsi", ".ims", ".stk", ".dv", ".mrxs")
 _LOSSY: Final = (".jpg", ".jpeg", ".gif", ".webp", ".bmp")
 
 
@@ -173,8 +172,6 @@ def _why_unreadable(file: Path) -> str:
         return ""
     if suffix == ".xml" and harmony.find_index(file):
         return ""
-    if suffix in _FOREIGN:
-        return f"has the format {suffix}, which is not read yet; export it as OME-TIFF"
     if suffix in _LOSSY:
         return f"is {suffix}, which does not keep intensities; export it as OME-TIFF"
     return "is no image"

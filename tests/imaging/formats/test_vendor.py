@@ -121,3 +121,35 @@ def test_damaged_and_missing(
     with pytest.raises(MissingExtraError, match=rf"napari-bio-superposition\[{ending}\]"):
         read_image(path)
     assert len(open_fields(tmp_path)) == 1
+
+
+def test_dv_by_bioio(tmp_path: Path) -> None:
+    pytest.importorskip("bioio_dv")
+    mrc = pytest.importorskip("mrc")
+    path = tmp_path / "P1_A01_s1.dv"
+    # Its header counts in int16, and holds micrometres along x, y, z.
+    header = {"d": (0.25, 0.25, 1.0)}
+    mrc.save(make_pixels().astype(np.int16), str(path), zAxisOrder="wz", metadata=header)
+    image = read_image(path)
+    assert len(open_fields(tmp_path)) == 1
+    assert image.acquisition.well == "A01"
+    assert image.pixel_size_um == pytest.approx(0.25)
+    np.testing.assert_array_equal(image.pixels.compute(), make_pixels().max(axis=1))
+
+
+def test_endings_of_bioio_name_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cells.vsi"
+    path.write_bytes(b"x")
+    monkeypatch.setitem(sys.modules, "bioio", None)
+    with pytest.raises(MissingExtraError, match=r"\.vsi files .*napari-bio-superposition\[bioio\]"):
+        read_image(path)
+
+
+def test_a_format_without_a_reader_of_bioio(tmp_path: Path) -> None:
+    pytest.importorskip("bioio")
+    path = tmp_path / "cells.vsi"
+    path.write_bytes(b"not a microscope's file")
+    with pytest.raises(ImageReadError, match="No installed reader of bioio takes cells"):
+        read_image(path)

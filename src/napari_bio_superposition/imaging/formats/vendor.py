@@ -1,4 +1,4 @@
-"""Files of microscope makers (nd2, lif, czi) through the library that reads each of them.
+"""Files of microscope makers (nd2, lif, czi, more by bioio) through libraries that read them.
 
 A further format is a module whose `open_file` gives a `VendorFile`, and a line in `VENDOR_FORMATS`.
 """
@@ -114,17 +114,17 @@ class VendorFormat:
         ImageReadError
             Where the file is damaged.
         """
-        library = self._import()
+        library = self._import(path)
         module = importlib.import_module(f"{__package__}.{self.opener}")
         opener: Opener = module.open_file
         with explaining(path), opener(library, path) as file:
             yield file
 
-    def _import(self) -> ModuleType:
+    def _import(self, path: Path) -> ModuleType:
         try:
             return importlib.import_module(self.library)
         except ImportError as error:
-            purpose = f"Reading .{self.extra} files"
+            purpose = f"Reading {path.suffix} files"
             raise MissingExtraError(self.library, self.extra, purpose) from error
 
 
@@ -154,5 +154,9 @@ VENDOR_FORMATS: Final[Mapping[str, VendorFormat]] = {
     ".nd2": VendorFormat("nd2", "nd2", "vendor_nd2"),
     ".lif": VendorFormat("liffile", "lif", "vendor_lif"),
     ".czi": VendorFormat("pylibCZIrw.czi", "czi", "vendor_czi"),
+    **dict.fromkeys(
+        (".oib", ".oif", ".vsi", ".ims", ".stk", ".dv", ".mrxs"),
+        VendorFormat("bioio", "bioio", "vendor_bioio"),
+    ),
 }
 """By the ending of the file's name."""
