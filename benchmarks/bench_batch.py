@@ -4,11 +4,13 @@ Merging is measured by itself on tables that are written directly, since a milli
 take an afternoon to analyse. Memory is the growth of the largest resident set of a fresh process.
 """
 
-import multiprocessing
+import os
 import resource
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,11 @@ from napari_bio_superposition.imaging.simulate import SimulationConfig, simulate
 from napari_bio_superposition.imaging.write import write_image
 from napari_bio_superposition.workflows.batch import collect_batch, run_plan, with_resources
 from napari_bio_superposition.workflows.batch_config import BatchConfig, ResourceConfig
+from napari_bio_superposition.workflows.batch_executors import threads_of_children
 from napari_bio_superposition.workflows.batch_plan import plan_batch
 
 _N_FIELDS = 40
+_N_FIRST = 5
 _ROWS_PER_TABLE = 1000
 _N_TABLES = (10, 100, 1000)
 _N_FEATURES = 1024
@@ -42,7 +46,10 @@ def benchmarks() -> list[dict[str, Any]]:
 
 
 def compare_processes(folder: Path) -> dict[str, Any]:
-    """Analyse the same fields with one process and with two; both load the models themselves."""
+    """Analyse the same fields with one process, by all cores and by one, and with two processes.
+
+    Steady is the rate after the first fields: starting counts less, the more fields there are.
+    """
     images = folder / "images"
     config = SimulationConfig(side_px=512, n_plates=2, wells_per_class=_N_FIELDS // 8)
     for number, field in enumerate(simulate_study(config, rng=np.random.default_rng(0))):
@@ -51,25 +58,45 @@ def compare_processes(folder: Path) -> dict[str, Any]:
         write_image(
             image.pixels, path, channel_names=image.channel_names, pixel_size_um=image.pixel_size_um
         )
-    seconds = {}
-    for n_processes in (1, 2):
-        out = folder / f"run{n_processes}"
-        plan, plan_s = _timed(lambda out=out: run(plan_batch(images, BatchConfig(), out)))
-        plan = with_resources(plan, ResourceConfig(processes=n_processes))
-        _, run_s = _timed(lambda plan=plan: run(run_plan(plan)))
-        _, collect_s = _timed(lambda plan=plan: run(collect_batch(plan)))
-        seconds[n_processes] = (plan_s, run_s, collect_s)
-    plan_s, run_s, collect_s = seconds[1]
+    n_cores = len(os.sched_getaffinity(0))
+    one = _run_in_fresh_process(images, folder / "one", 1, n_cores)
+    single = _run_in_fresh_process(images, folder / "single", 1, 1)
+    two = _run_in_fresh_process(images, folder / "two", 2, n_cores)
+    overhead = two["plan"] + two["collect"]
     return {
-        "what": f"{_N_FIELDS} fields of 512 px, model small",
-        "seconds per field": run_s / _N_FIELDS,
-        "times faster with two processes": run_s / seconds[2][1],
-        "share of plan and collect": (plan_s + collect_s) / (plan_s + run_s + collect_s),
+        "what": f"{_N_FIELDS} fields of 512 px, model small, {n_cores} cores",
+        "seconds per field": one["steady"],
+        "seconds per field, one thread": single["steady"],
+        "seconds per field, two processes": two["steady"],
+        "ratio to one process": one["steady"] / two["steady"],
+        "ratio to one process of one thread": single["steady"] / two["steady"],
+        "ratio with starting": one["run"] / two["run"],
+        "plan and collect, ms per field": 1e3 * overhead / _N_FIELDS,
+        "share of plan and collect": overhead / (overhead + two["run"]),
     }
 
 
+def _run_in_fresh_process(
+    images: Path, out: Path, processes: int, n_threads: int
+) -> dict[str, float]:
+    with threads_of_children(n_threads), ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(measure_run, images, out, processes).result()
+
+
+def measure_run(images: Path, out: Path, processes: int) -> dict[str, float]:
+    """Plan, run and collect; return seconds of each, and per field after the first ones."""
+    ends: list[float] = []
+    plan, plan_s = _timed(lambda: run(plan_batch(images, BatchConfig(), out)))
+    plan = with_resources(plan, ResourceConfig(processes=processes))
+    job = run_plan(plan, on_outcome=lambda _: ends.append(time.perf_counter()))
+    _, run_s = _timed(lambda: run(job))
+    _, collect_s = _timed(lambda: run(collect_batch(plan)))
+    steady = (ends[-1] - ends[_N_FIRST]) / (len(ends) - 1 - _N_FIRST)
+    return {"plan": plan_s, "run": run_s, "collect": collect_s, "steady": steady}
+
+
 def _in_fresh_process(n_tables: int) -> dict[str, Any]:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+    with get_context("spawn").Pool(1) as pool:
         return pool.apply(measure_merge, (n_tables,))
 
 

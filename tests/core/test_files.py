@@ -63,7 +63,7 @@ def test_leftovers_of_a_killed_attempt_go_and_nothing_else(tmp_path: Path) -> No
         part = replaced_folder(tmp_path / name)
         (part.__enter__() / "half").touch()  # never left, as if killed
     (tmp_path / "P1_[a]").mkdir()
-    remove_leftovers(tmp_path / "P1_[a]")
+    remove_leftovers(tmp_path, {"P1_[a]"})
     names = sorted(path.name.split(".part.")[-1] for path in tmp_path.iterdir())
     assert names == ["P1_[a]", "P1_[a]_s2"]
     assert (tmp_path / "P1_[a]").is_dir()

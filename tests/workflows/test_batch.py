@@ -33,6 +33,7 @@ from napari_bio_superposition.workflows.batch import (
     with_resources,
 )
 from napari_bio_superposition.workflows.batch_config import BatchConfig, ResourceConfig
+from napari_bio_superposition.workflows.batch_executors import threads_of_children
 from napari_bio_superposition.workflows.batch_plan import plan_batch, read_plan
 
 CHANNELS = ["MitoTDR", "Lyso", "H33342", "Sytox"]
@@ -222,6 +223,31 @@ def test_a_worker_that_dies_costs_an_attempt_and_no_field(
     assert sorted(outcome.id for outcome in outcomes) == sorted(unit.id for unit in plan.units)
     assert not any(outcome.failure for outcome in outcomes)
     assert digests(tmp_path) == digests(finished)
+
+
+def test_workers_share_the_threads_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    monkeypatch.setenv("MKL_NUM_THREADS", "1")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    with threads_of_children(2):
+        assert [os.environ[name] for name in names] == ["2", "1", "2"]
+    assert [os.environ.get(name) for name in names] == ["8", "1", None]
+
+
+def test_what_killed_runs_were_writing_is_cleared_up(
+    study: Path, config: BatchConfig, finished: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    plan = run(plan_batch(study, config, tmp_path / "run", metadata=study / "table.csv"))
+    lost = plan.shard(plan.units[0])
+    part = lost.with_name(f".12345678.part.{lost.name}")
+    lost.rename(part)
+    (plan.folder / ".12345678.part.patches.h5ad").write_bytes(b"half a table")
+    run(run_plan(plan))
+    run(collect_batch(plan))
+    assert not list(plan.folder.rglob(".*.part.*"))
+    assert digests(plan.folder) == digests(finished)
 
 
 def test_cancelling_ends_the_workers(study: Path, config: BatchConfig, tmp_path: Path) -> None:

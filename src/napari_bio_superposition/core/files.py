@@ -1,11 +1,10 @@
 """Write files and folders whole or not at all: under a temporary name first, then renamed."""
 
 import contextlib
-import glob
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from napari_bio_superposition.core.errors import OutputError
@@ -64,12 +63,14 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove what a killed process left of its attempt to write *path*.
+def remove_leftovers(folder: Path, names: Container[str]) -> None:
+    """Remove what killed processes left of their attempts to write *names* in *folder*.
 
-    Only for callers who know that nobody else is writing it.
+    Only for callers who know that nobody else is writing them.
     """
-    for part in path.parent.glob(f".*.part.{glob.escape(path.name)}"):
+    for part in folder.glob(".*.part.*"):
+        if part.name.split(".part.", 1)[1] not in names:
+            continue
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
         else:

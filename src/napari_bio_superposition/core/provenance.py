@@ -1,6 +1,7 @@
 """What a result was made with, so that it can be made again: configs, versions, seeds, hashes."""
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -51,6 +52,11 @@ class Provenance:
 
 def package_versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that results depend on."""
+    return dict(_read_versions())
+
+
+@functools.cache  # metadata of eight packages are files to look for, and results are many
+def _read_versions() -> Mapping[str, str]:
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:

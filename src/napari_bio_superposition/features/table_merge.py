@@ -1,7 +1,7 @@
 """Many tables on disk into one on disk: never more than a few of them in memory. No computing."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,8 @@ from napari_bio_superposition.features.table import (
 
 _STATISTICS: Final = (Keys.FIRING_RATE, Keys.MEAN_ACTIVATION, Keys.MAX_ACTIVATION)
 _JOINABLE: Final = (Keys.SPATIAL, Keys.CNN)
+_BLOCK_VALUES: Final = 2**22
+"""Activations that are read at once while merging: 16 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,17 +148,34 @@ def _lazy_values(parts: Sequence[TablePart]) -> Any:
     meta = sparse.csr_matrix(empty) if as_sparse else empty
     blocks = [
         da.from_delayed(  # type: ignore[no-untyped-call]
-            delayed(_read_values)(part.path, as_sparse),
-            shape=part.shape,
+            delayed(_read_block)([part.path for part in block], as_sparse),
+            shape=(sum(part.n_patches for part in block), len(parts[0].features)),
             dtype=np.float32,
             meta=meta,
         )
-        for part in parts
-        if part.n_patches
+        for block in _in_blocks(parts)
     ]
     if not blocks:
         return empty.reshape(0, len(parts[0].features))
     return da.concatenate(blocks)  # type: ignore[no-untyped-call]
+
+
+def _in_blocks(parts: Sequence[TablePart]) -> Iterator[list[TablePart]]:
+    """Yield neighbours that are read at once, since every block costs a round of the scheduler."""
+    block: list[TablePart] = []
+    for part in parts:
+        n_values = math.prod(part.shape) + sum(math.prod(one.shape) for one in block)
+        if block and n_values > _BLOCK_VALUES:
+            yield block
+            block = []
+        block += [part] if part.n_patches else []
+    if block:
+        yield block
+
+
+def _read_block(paths: Sequence[Path], as_sparse: bool) -> Any:
+    values = [_read_values(path, as_sparse) for path in paths]
+    return sparse.vstack(values, format="csr") if as_sparse else np.concatenate(values)
 
 
 def read_values(part: TablePart) -> Any:
@@ -185,20 +204,23 @@ def _lazy_array(parts: Sequence[TablePart], key: str) -> Any:
     dtype = np.float64 if key == Keys.SPATIAL else np.float32
     blocks = [
         da.from_delayed(  # type: ignore[no-untyped-call]
-            delayed(_read_array)(part.path, key), shape=(part.n_patches, width), dtype=dtype
+            delayed(_read_arrays)([part.path for part in block], key),
+            shape=(sum(part.n_patches for part in block), width),
+            dtype=dtype,
         )
-        for part in parts
-        if part.n_patches
+        for block in _in_blocks(parts)
     ]
     if not blocks:
         return np.zeros((0, width), dtype)
     return da.concatenate(blocks)  # type: ignore[no-untyped-call]
 
 
-def _read_array(path: Path, key: str) -> npt.NDArray[Any]:
-    with h5py.File(path) as file:
-        array: npt.NDArray[Any] = file["obsm"][key][:]
-    return array
+def _read_arrays(paths: Sequence[Path], key: str) -> npt.NDArray[Any]:
+    arrays = []
+    for path in paths:
+        with h5py.File(path) as file:
+            arrays.append(file["obsm"][key][:])
+    return np.concatenate(arrays)
 
 
 def _pool_statistics(parts: Sequence[TablePart]) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from napari_bio_superposition.imaging.cell_death_config import CellDeathConfig
 from napari_bio_superposition.imaging.dye_measurement import (
     DyeMeasurement,
     DyePool,
+    DyeShare,
     count_values,
     pool_measurements,
 )
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DyeMeasurement",
     "DyePool",
+    "DyeShare",
     "choose_threshold",
     "explain_threshold",
     "measure_death_dye",

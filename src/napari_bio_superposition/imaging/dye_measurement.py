@@ -1,9 +1,10 @@
 """What one field says about its death dye, on disk and in memory. No thresholds, no images."""
 
+import contextlib
 import io
 import json
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -81,21 +82,59 @@ class DyeMeasurement:
         TableError
             Where the file is missing, damaged, or something else.
         """
-        try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-                about = json.loads(str(stored["about"]))
-                arrays = {name: stored[name] for name in _ARRAYS}
-            if about.pop("format") != _FORMAT:
-                raise ValueError("another format")
+        with _explaining(path):
+            about, arrays = _read(path, _ARRAYS)
             about["patch_ids"] = tuple(about["patch_ids"])
             measurement = cls(**about, **arrays)
             _check_lengths(measurement)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise TableError(
-                f"{path.name} holds no measurement of the death dye that can be read ({error}). "
-                "Analyse the image again."
-            ) from error
         return measurement
+
+
+@dataclass(frozen=True, eq=False)
+class DyeShare:
+    """What one field adds to a `DyePool`: a measurement without its pixels, quicker to read."""
+
+    plate: str
+    full_scale: float
+    histogram: IntArray
+    background_level: float
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read the share of what `DyeMeasurement.save` wrote.
+
+        Raises
+        ------
+        TableError
+            Where the file is missing, damaged, or something else.
+        """
+        with _explaining(path):
+            about, arrays = _read(path, ["histogram"])
+            if len(arrays["histogram"]) != N_COUNT_BINS:
+                raise ValueError("its parts do not belong together")
+            kept = {name: about[name] for name in ("plate", "full_scale", "background_level")}
+            return cls(**kept, **arrays)
+
+
+def _read(path: Path, names: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what describes a measurement, and the arrays of these names."""
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+        about = json.loads(str(stored["about"]))
+        arrays = {name: stored[name] for name in names}
+    if about.pop("format") != _FORMAT:
+        raise ValueError("another format")
+    return about, arrays
+
+
+@contextlib.contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise TableError(
+            f"{path.name} holds no measurement of the death dye that can be read ({error}). "
+            "Analyse the image again."
+        ) from error
 
 
 def _check_lengths(measurement: DyeMeasurement) -> None:
@@ -132,7 +171,7 @@ class DyePool:
         """Width of a bin in counts."""
         return self.full_scale / (N_COUNT_BINS - 1)
 
-    def add(self, measurement: DyeMeasurement) -> None:
+    def add(self, measurement: DyeMeasurement | DyeShare) -> None:
         """Take in one more field.
 
         Raises

@@ -3,6 +3,7 @@
 The workflows are imported when a job runs: the widget opens without torch and without scanpy.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,9 +72,12 @@ def run_request(request: BatchRequest, report: "Callable[[FieldRow], None]") -> 
     with gentle_imports():
         from napari_bio_superposition.workflows.batch import run_batch
         from napari_bio_superposition.workflows.batch_browse import describe_field
+        from napari_bio_superposition.workflows.batch_plan import read_plan
+
+    read_once = functools.cache(read_plan)  # the plan is there by the time the first field ends
 
     def tell(outcome: Any) -> None:
-        report(describe_field(request.out, outcome.id))
+        report(describe_field(read_once(request.out), outcome.id))
 
     job = run_batch(
         request.paths, request.config, request.out, metadata=request.table, on_outcome=tell

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from napari_bio_superposition.core.errors import TableError, list_choices
-from napari_bio_superposition.core.files import replaced_file
+from napari_bio_superposition.core.files import remove_leftovers, replaced_file
 from napari_bio_superposition.core.json_text import to_json
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.workflows.batch_config import BatchConfig, ResourceConfig
 from napari_bio_superposition.workflows.batch_executors import Cluster, ProcessPool, work_here
 from napari_bio_superposition.workflows.batch_plan import (
+    IMAGES,
+    PLAN,
+    UNITS,
     BatchPlan,
     Unit,
     plan_batch,
@@ -24,14 +27,24 @@ from napari_bio_superposition.workflows.batch_plan import (
 from napari_bio_superposition.workflows.batch_report import write_report
 from napari_bio_superposition.workflows.batch_summary import BatchSummary, prefixed
 from napari_bio_superposition.workflows.batch_unit import Outcome, find_done, read_failure
-from napari_bio_superposition.workflows.batch_wells import write_wells
-from napari_bio_superposition.workflows.collect import collect_results
+from napari_bio_superposition.workflows.batch_wells import (
+    CONTROLS,
+    WELL_FEATURES,
+    WELLS,
+    write_wells,
+)
+from napari_bio_superposition.workflows.collect import MANIFEST, collect_results
 from napari_bio_superposition.workflows.config_files import config_to_plain, write_config
 from napari_bio_superposition.workflows.result_folder import SavedResult
 
 SUMMARY: Final = "summary.json"
 SETTINGS: Final = "settings.toml"
 FAILED: Final = "failures.csv"
+REPORT: Final = "report.html"
+_WRITTEN: Final = (
+    *(PLAN, UNITS, SUMMARY, SETTINGS, FAILED, REPORT, MANIFEST),
+    *(WELLS, WELL_FEATURES, CONTROLS),
+)
 _STEP: Final = "Analysing fields"
 
 
@@ -102,6 +115,7 @@ def run_plan(
         if find_done(plan, unit) is None:
             pending.append(unit)
         yield Progress("Looking for what is done", number + 1, len(chosen), "fields")
+    remove_leftovers(plan.folder / IMAGES, {plan.shard(unit).name for unit in pending})
     report = on_outcome or (lambda outcome: None)
     if not pending:
         return ()
@@ -186,6 +200,7 @@ def collect_batch(plan: BatchPlan, *, allow_missing: bool = False) -> Job[BatchS
     config, out = plan.config, plan.folder
     results = list(status.done.values())
     table_name = f"patches.{config.table_format}"
+    remove_leftovers(out, {table_name, *_WRITTEN})
     collected = yield from collect_results(results, config.analysis, out, table_name=table_name)
     outputs = {"summary": SUMMARY, "settings": SETTINGS, "failures": FAILED, **collected.outputs}
     wells = yield from write_wells(collected, config, out)
@@ -197,13 +212,13 @@ def collect_batch(plan: BatchPlan, *, allow_missing: bool = False) -> Job[BatchS
         warnings=(*plan.notes, *collected.warnings, *wells.warnings),
         settings=config_to_plain(config),
         versions=plan.versions,
-        outputs={**outputs, "report": "report.html"},
+        outputs={**outputs, "report": REPORT},
     )
     _write_failures(plan, failures)
     write_config(config, out / SETTINGS)
     with replaced_file(out / SUMMARY) as part:
         part.write_text(to_json(summary.as_plain(), indent=2), encoding="utf-8")
-    write_report(plan, summary, wells, out / "report.html")
+    write_report(plan, summary, wells, out / REPORT)
     yield Progress("Gathering results", len(results), len(results), "fields")
     return summary
 

@@ -117,9 +117,8 @@ def describe_result(result: SavedResult) -> str:
     return ", ".join(parts)
 
 
-def describe_field(folder: Path, image_id: str) -> FieldRow:
+def describe_field(plan: BatchPlan, image_id: str) -> FieldRow:
     """Return where one field of a run stands now."""
-    plan = read_plan(folder)
     return _row_of(plan, _find_unit(plan, image_id))
 
 

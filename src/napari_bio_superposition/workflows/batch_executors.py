@@ -18,6 +18,7 @@ from napari_bio_superposition.core.progress import Job, run
 from napari_bio_superposition.workflows.batch_plan import BatchPlan, Unit
 from napari_bio_superposition.workflows.batch_unit import Outcome, open_worker, write_failure
 
+_THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 ATTEMPTS: Final = 3
 """How often a field may take its worker down with it before it counts as failed."""
 _DIED = (
@@ -92,11 +93,12 @@ class ProcessPool:
         config = self.plan.config.resources
         ours, theirs = multiprocessing.Pipe()
         device = config.devices[number % len(config.devices)] if config.devices else ""
-        n_threads = max(1, (os.cpu_count() or 1) // config.processes)
+        n_threads = max(1, _count_cores() // config.processes)
         process = multiprocessing.get_context("spawn").Process(
-            target=_serve, args=(theirs, self.plan.folder, device, n_threads), daemon=True
+            target=_serve, args=(theirs, self.plan.folder, device), daemon=True
         )
-        process.start()
+        with threads_of_children(n_threads):
+            process.start()
         theirs.close()  # so that the end of the worker is the end of the pipe
         return _Process(process, ours)
 
@@ -128,7 +130,8 @@ class ProcessPool:
         worker.process.join()
         worker.pipe.close()
         if worker.unit is not None:
-            remove_leftovers(self.plan.shard(worker.unit))
+            shard = self.plan.shard(worker.unit)
+            remove_leftovers(shard.parent, {shard.name})
 
     def _try_again(self, unit: Unit, waiting: deque[Unit]) -> Iterator[Outcome]:
         attempts = self._attempts[unit.id] = self._attempts.get(unit.id, 0) + 1
@@ -140,11 +143,37 @@ class ProcessPool:
         yield Outcome(unit.id, reason)
 
 
-def _serve(pipe: Connection, folder: Path, device: str, n_threads: int) -> None:
+def _count_cores() -> int:
+    """Return how many cores this process may use: a queueing system gives fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def threads_of_children(number: int) -> Iterator[None]:
+    """Have processes that start now use at most so many threads, and fewer where a user says so.
+
+    The libraries read these variables once, as they are loaded: in a spawned worker that is before
+    any of our lines runs, so that they have to be there from its start.
+    """
+    before = {name: os.environ.get(name, "") for name in _THREADS}
+    for name, value in before.items():
+        fewer = value.isdigit() and 0 < int(value) < number
+        os.environ[name] = value if fewer else str(number)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value:
+                os.environ[name] = value
+            else:
+                del os.environ[name]
+
+
+def _serve(pipe: Connection, folder: Path, device: str) -> None:
     """Do the fields that come through the pipe, until it is closed. Runs in the worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = str(n_threads)
     try:
         worker = run(open_worker(folder, device))
         while True:

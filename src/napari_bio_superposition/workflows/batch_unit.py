@@ -26,6 +26,8 @@ from napari_bio_superposition.workflows.loading import LoadedModels, load_models
 from napari_bio_superposition.workflows.result_folder import SavedResult, read_result, save_analysis
 
 _UNIT: Final = "unit"
+_HELD_BYTES: Final = 2**26
+"""Images up to this size are decoded once; of larger ones each step reads the channels it needs."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,10 @@ class Worker:
             raise ImageReadError(
                 f"The files of {unit.id} have changed since the plan was made. Plan again."
             )
-        return read_field(reference, self.plan.config.analysis.reading)
+        image = read_field(reference, self.plan.config.analysis.reading)
+        if image.pixels.nbytes > _HELD_BYTES:
+            return image
+        return replace(image, pixels=np.asarray(image.pixels))
 
     def _refer(self, unit: Unit) -> FieldReference:
         """Return the reference to a field; the index of an export is read once, not per field."""

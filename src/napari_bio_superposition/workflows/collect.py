@@ -1,6 +1,7 @@
 """From the result folders of images to one manifest and one table, in bounded memory. No models."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -8,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.files import replaced_file
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job, Progress
@@ -22,12 +24,15 @@ from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
 from napari_bio_superposition.workflows.result_folder import (
     TABLE,
     SavedResult,
+    read_manifests,
     summarize_death,
 )
 
 MANIFEST = "manifest.csv"
 IMAGES = "images"
 _STEP: Final = "Gathering results"
+_GROUP: Final = 64
+"""Images whose manifests are in memory at once."""
 _ROW_COLUMNS: Final = (
     Keys.IMAGE,
     Keys.PLATE,
@@ -71,7 +76,6 @@ def collect_results(
     out: Path,
     *,
     table_name: str = TABLE,
-    on_damage: Callable[[SavedResult, Exception], None] | None = None,
 ) -> Job[Collected]:
     """Score death with pooled thresholds; write the manifest of all patches and the feature table.
 
@@ -87,9 +91,6 @@ def collect_results(
         Folder for ``manifest.csv`` and the table.
     table_name
         Name of the table, ending in ``.h5ad`` or ``.zarr``.
-    on_damage
-        Called with a result that turns out to be unreadable, which is then left out; raised where
-        ``None``.
 
     Raises
     ------
@@ -98,24 +99,16 @@ def collect_results(
     """
     thresholds = _Thresholds(config)
     columns: dict[str, None] = {}
-    sound: list[SavedResult] = []
     for done, result in enumerate(results):
-        try:
-            thresholds.add(result)
-            columns |= dict.fromkeys(_read_header(result))
-        except Exception as error:
-            if on_damage is None:
-                raise
-            on_damage(result, error)
-            continue
-        sound.append(result)
+        thresholds.add(result)
+        columns |= dict.fromkeys(result.manifest_columns())
         yield Progress("Choosing thresholds of cell death", done + 1, len(results), "images")
     warnings = thresholds.choose()
     if thresholds.values:
         columns |= dict.fromkeys(_DEATH_COLUMNS)
-    gathered = yield from _gather(sound, thresholds, list(columns), out)
-    outputs = {"manifest": MANIFEST} if sound else {}
-    if not sound:
+    gathered = yield from _gather(results, thresholds, list(columns), out)
+    outputs = {"manifest": MANIFEST} if results else {}
+    if not results:
         (out / MANIFEST).unlink(missing_ok=True)
     rows = _stack_rows(gathered.rows)
     if gathered.parts:
@@ -137,7 +130,7 @@ class _Gathered:
 def _gather(
     results: Sequence[SavedResult], thresholds: "_Thresholds", columns: Sequence[str], out: Path
 ) -> Job[_Gathered]:
-    """Write the manifest image by image; return what the table is made of."""
+    """Write the manifest, some images at a time; return what the table is made of."""
     gathered = _Gathered()
     if not results:
         return gathered
@@ -145,16 +138,25 @@ def _gather(
         replaced_file(out / MANIFEST) as part,
         part.open("w", newline="", encoding="utf-8") as stream,
     ):
-        for done, result in enumerate(results):
-            death = thresholds.score(result)
-            manifest = _with_death(result.manifest(), death)
-            manifest.reindex(columns=columns).to_csv(stream, index=False, header=done == 0)
-            gathered.images.append(_summarize(result, death))
-            if (result.folder / TABLE).is_file():
-                gathered.parts.append(read_part(result.folder / TABLE))
-                gathered.rows.append(_rows_of(manifest))
-            yield Progress(_STEP, done + 1, len(results), "images")
+        pd.DataFrame(columns=columns).to_csv(stream, index=False)
+        for group in _group_alike(results):
+            yield Progress(_STEP, len(gathered.images), len(results), "images")
+            deaths = [thresholds.score(result) for result in group]
+            manifest = _with_death(read_manifests(group), [d for d in deaths if d is not None])
+            manifest.reindex(columns=columns).to_csv(stream, index=False, header=False)
+            gathered.images.extend(map(_summarize, group, deaths))
+            tables = [result for result in group if (result.folder / TABLE).is_file()]
+            gathered.parts.extend(read_part(result.folder / TABLE) for result in tables)
+            gathered.rows.append(_rows_of(manifest, [result.id for result in tables]))
+    yield Progress(_STEP, len(results), len(results), "images")
     return gathered
+
+
+def _group_alike(results: Sequence[SavedResult]) -> Iterator[list[SavedResult]]:
+    """Yield neighbours whose manifests have the same columns, read at once: pandas costs calls."""
+    for _, alike in itertools.groupby(results, lambda result: result.manifest_columns()):
+        while group := list(itertools.islice(alike, _GROUP)):
+            yield group
 
 
 class _Thresholds:
@@ -167,10 +169,10 @@ class _Thresholds:
 
     def add(self, result: SavedResult) -> None:
         """Take the dye of one image into its pool."""
-        dye = result.dye()
-        if dye is not None:
-            scales = self._pools.setdefault(self._plate(dye.plate), {})
-            scales.setdefault(dye.full_scale, DyePool(dye.full_scale)).add(dye)
+        share = result.dye_share()
+        if share is not None:
+            scales = self._pools.setdefault(self._plate(share.plate), {})
+            scales.setdefault(share.full_scale, DyePool(share.full_scale)).add(share)
 
     def choose(self) -> list[str]:
         """Choose all thresholds; return what a user should know about them.
@@ -205,25 +207,24 @@ class _Thresholds:
         return plate if self._config.death_threshold_scope == "plate" else ""
 
 
-def _read_header(result: SavedResult) -> Iterable[str]:
-    """Return the columns of a manifest without reading its rows."""
-    return list(pd.read_csv(result.manifest_path, nrows=0).columns)
-
-
-def _with_death(rows: pd.DataFrame, death: pd.DataFrame | None) -> pd.DataFrame:
+def _with_death(rows: pd.DataFrame, deaths: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return *rows* with the death columns replaced by those of the pooled threshold."""
-    if death is None:
+    if not deaths:
         return rows
-    return rows.assign(
-        **{name: death.loc[rows["patch_id"], name].to_numpy() for name in death.columns}
-    )
+    death = pd.concat(deaths)
+    if not np.array_equal(death.index, rows["patch_id"]):
+        raise TableError(
+            f"Patches and cell death of {rows[Keys.IMAGE].iloc[0]} or an image after it do not "
+            "belong together. Delete its folder and run again."
+        )
+    return rows.assign(**{name: death[name].to_numpy() for name in death.columns})
 
 
-def _rows_of(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that the accepted patches of one image have in the table."""
+def _rows_of(manifest: pd.DataFrame, images: Sequence[str]) -> pd.DataFrame:
+    """Return the rows that the accepted patches of some images have in the table."""
     death = [name for name in _DEATH_COLUMNS if name in manifest]
-    accepted = manifest[manifest["accepted"].to_numpy(bool)]
-    return accepted.set_index("patch_id")[[*_ROW_COLUMNS, *death]]
+    chosen = manifest["accepted"].to_numpy(bool) & manifest[Keys.IMAGE].isin(images).to_numpy()
+    return manifest[chosen].set_index("patch_id")[[*_ROW_COLUMNS, *death]]
 
 
 def _stack_rows(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:

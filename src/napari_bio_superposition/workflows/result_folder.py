@@ -1,10 +1,13 @@
 """One analysed image as one folder on disk: complete or absent, never half written."""
 
+import csv
 import dataclasses
 import hashlib
+import io
 import json
 import re
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,11 @@ from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.provenance import Provenance, hash_config, hash_file
 from napari_bio_superposition.core.types import LabelImage, MultichannelImage
 from napari_bio_superposition.features.table import build_manifest, read_table, write_table
-from napari_bio_superposition.imaging.cell_death import DyeMeasurement, score_cell_death
+from napari_bio_superposition.imaging.cell_death import (
+    DyeMeasurement,
+    DyeShare,
+    score_cell_death,
+)
 from napari_bio_superposition.imaging.write import write_labels
 from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
 from napari_bio_superposition.workflows.analyze import ImageAnalysis, cut_patches
@@ -222,12 +229,19 @@ class SavedResult:
         except (OSError, KeyError, AttributeError):
             return False
 
+    @property
+    def id(self) -> str:
+        """Identity of the image."""
+        return str(self.values["id"])
+
     def manifest(self) -> pd.DataFrame:
         """Return the table of all patches."""
-        table = pd.read_csv(
-            self.manifest_path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=""
-        )
-        return table.fillna(dict.fromkeys(_TEXT, ""))
+        return read_manifests([self])
+
+    def manifest_columns(self) -> tuple[str, ...]:
+        """Return the columns of `manifest` without reading its rows."""
+        with self.manifest_path.open(encoding="utf-8", newline="") as stream:
+            return tuple(next(csv.reader(stream), ()))
 
     def table(self) -> AnnData | None:
         """Return accepted patches x features, where the features were computed."""
@@ -243,6 +257,24 @@ class SavedResult:
         """Return the death dye inside nuclei, where it was measured."""
         path = self.folder / DYE
         return DyeMeasurement.load(path) if path.exists() else None
+
+    def dye_share(self) -> DyeShare | None:
+        """Return what the dye of this image adds to a pool, without its pixels."""
+        path = self.folder / DYE
+        return DyeShare.load(path) if path.exists() else None
+
+
+def read_manifests(results: Sequence[SavedResult]) -> pd.DataFrame:
+    """Return the patches of some images, whose manifests have the same columns, as one table."""
+    text = io.StringIO(newline="")
+    for number, result in enumerate(results):
+        with result.manifest_path.open(encoding="utf-8", newline="") as stream:
+            if number:
+                stream.readline()  # no column's name has a line break
+            shutil.copyfileobj(stream, text)
+    text.seek(0)
+    table = pd.read_csv(text, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values="")
+    return table.fillna(dict.fromkeys(_TEXT, ""))
 
 
 def read_result(folder: Path) -> SavedResult:
