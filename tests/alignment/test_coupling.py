@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse
 
 from napari_bio_superposition.alignment.coupling import BasinReport, Coupling, keep_top_entries
+from napari_bio_superposition.alignment.halves import HalvesComparison
 from napari_bio_superposition.alignment.nulls import GAUSSIAN, SHUFFLED, WITHIN, rebuild_geometry
 from napari_bio_superposition.alignment.scores import fraction_closer, score_labels, score_pairs
 from napari_bio_superposition.alignment.verdict import judge_coupling
@@ -179,12 +180,31 @@ def test_a_coupling_is_frozen() -> None:
         make_coupling().loss = 1.0
 
 
-def test_the_excess_is_the_loss_across_over_that_within() -> None:
-    halves = {"across": (0.02, 0.03, 0.9), "images": (0.01,), "rna": (0.02, 0.02)}
-    assert make_coupling().excess is None
-    coupling = make_coupling(half_losses=halves)
-    assert coupling.excess == pytest.approx(2.0)
+@pytest.mark.parametrize(
+    ("across", "reproduced", "words"),
+    [
+        (0.025, 0.9, "2.5 times that of two halves of the modality that fits better"),
+        (0.024, 0.9, "1.6 times that of two halves of the same modality"),
+        (0.011, -0.2, "couplings that share no cell agree by -0.20"),
+    ],
+)
+def test_shapes_that_differ_or_are_not_repeated_are_no_alignment(
+    across: float, reproduced: float, words: str
+) -> None:
+    floor = 0.01 if across != 0.024 else 0.0125
+    losses = {"across": (across,), "images": (floor,), "rna": (0.0175,)}
+    coupling = make_coupling(halves=HalvesComparison(losses, (reproduced,)))
     judged = judge_coupling(coupling)
     assert judged.verdict == "no alignment"
-    assert "2.0 times" in judged.explanation[0]
+    assert words in judged.explanation[0]
     assert judge_coupling(coupling, 0.1, 0.1).verdict == "cell-level"
+
+
+def test_a_map_that_other_cells_hardly_repeat_is_a_guess() -> None:
+    losses = {"across": (0.011,), "images": (0.01,), "rna": (0.01,)}
+    judged = judge_coupling(make_coupling(halves=HalvesComparison(losses, (0.2,))))
+    assert judged.verdict == "low confidence"
+    assert "agree by 0.20" in judged.explanation[0]
+    assert judge_coupling(make_coupling(halves=HalvesComparison(losses, (0.7,)))).verdict == (
+        "cell-level"
+    )

@@ -8,6 +8,7 @@ from scipy import sparse
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score, roc_auc_score
 
+from napari_bio_superposition.alignment.config import CouplingConfig
 from napari_bio_superposition.alignment.genes_config import GenePredictionConfig
 from napari_bio_superposition.alignment.genes_controls import (
     control_features,
@@ -21,7 +22,13 @@ from napari_bio_superposition.alignment.genes_controls import (
     random_features,
     residual_z,
 )
-from napari_bio_superposition.alignment.genes_couplings import Alternative
+from napari_bio_superposition.alignment.genes_couplings import (
+    Alternative,
+    Origin,
+    Setting,
+    find_alternatives,
+    recouple,
+)
 from napari_bio_superposition.alignment.genes_folds import make_folds, reduce_features, split_wells
 from napari_bio_superposition.alignment.genes_null import (
     compare_with_permutations,
@@ -48,6 +55,7 @@ from napari_bio_superposition.alignment.genes_targets import (
     project_targets,
     weights_within,
 )
+from napari_bio_superposition.alignment.known import Known
 from napari_bio_superposition.core.errors import ConfigError, TableError
 from napari_bio_superposition.core.progress import Job, Progress, run
 
@@ -97,7 +105,7 @@ def only_class(data: GeneData):
     return divide_classes(data.plan, data.features, data.design, 40)[0][0]
 
 
-def couple_states(first: np.ndarray, second: np.ndarray) -> Job[np.ndarray]:
+def couple_states(first: np.ndarray, second: np.ndarray, _: Origin) -> Job[np.ndarray]:
     """Couple by the states themselves: what a coupling that works finds."""
     yield Progress("Coupling")
     return plan_between(first, second[:, : first.shape[1]])
@@ -230,9 +238,10 @@ def test_permutations_stay_within_strata() -> None:
 def test_held_out_wells_are_scored_on_couplings_without_them(planted: Planted) -> None:
     seen = []
 
-    def couple(first: np.ndarray, second: np.ndarray) -> Job[np.ndarray]:
+    def couple(first: np.ndarray, second: np.ndarray, origin: Origin) -> Job[np.ndarray]:
         seen.append(len(first))
-        return (yield from couple_states(first, second))
+        np.testing.assert_array_equal(first, planted.data.representation[origin.rows])
+        return (yield from couple_states(first, second, origin))
 
     controls = run(control_held_out(planted.data, QUICK, couple, rng=np.random.default_rng(0)))
     assert seen == [160, 160]  # half of the wells each
@@ -360,3 +369,38 @@ def test_scores_by_class_leave_small_classes_out(planted: Planted) -> None:
         )
     )
     assert scores.n_permutations == 10
+
+
+def _in_two_classes() -> tuple[np.ndarray, np.ndarray]:
+    """Return cells along a line, and the class of each: classes hardly differ in shape."""
+    rng = np.random.default_rng(0)
+    return np.c_[np.linspace(0, 3, 60), 0.05 * rng.normal(size=60)], np.repeat(["a", "b"], 30)
+
+
+def test_other_couplings_use_the_classes_and_features_that_the_first_one_used() -> None:
+    cells, names = _in_two_classes()
+    flipped = names[::-1]  # couplings by shape alone may go either way; classes say which
+    config = CouplingConfig(
+        metric="euclidean", neighbours=(8,), epsilons=(5e-3,), n_starts=6, n_resamples=0
+    )
+    setting = Setting(config, (8,), 5e-3, known=Known(classes=(names, flipped)))
+    plan = run(recouple(cells, cells, setting, rng=np.random.default_rng(0)))
+    assert plan[names[:, None] == flipped[None, :]].sum() > 0.95
+    kept = np.r_[10:50]
+    part = run(
+        recouple(cells[kept], cells, setting, Origin(rows=kept), rng=np.random.default_rng(0))
+    )
+    assert part[names[kept][:, None] == flipped[None, :]].sum() > 0.95
+    others = run(find_alternatives(cells, cells, setting, rng=np.random.default_rng(0)))
+    for other in others:
+        assert other.plan[names[:, None] == flipped[None, :]].sum() > 0.95
+    one_by_one = replace(setting, known=None, labels=(names, flipped))
+    assert run(find_alternatives(cells, cells, one_by_one, rng=np.random.default_rng(0))) == []
+    plan = run(recouple(cells, cells, one_by_one, rng=np.random.default_rng(0)))
+    assert plan.toarray()[names[:, None] != flipped[None, :]].sum() == 0
+
+
+def test_a_class_that_a_part_lacks_is_refused() -> None:
+    known = Known(classes=(np.array(["a", "a", "b"]), np.array(["a", "b"])))
+    with pytest.raises(TableError, match="classes are empty in one of the tables: b"):
+        known.take(np.array([0, 1]), None)

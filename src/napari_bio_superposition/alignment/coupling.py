@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,10 @@ from scipy.optimize import linear_sum_assignment
 from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.types import IntArray
 
+if TYPE_CHECKING:
+    from napari_bio_superposition.alignment.halves import HalvesComparison
+
 Matrix = npt.NDArray[np.float64]
-ACROSS, IMAGES, RNA = "across", "images", "rna"
-"""What is coupled with what in `Coupling.half_losses`."""
 PERFECT_LOSS = 1e-5
 """Loss, of distances up to 1, below which a fit is perfect and ratios of losses mean nothing."""
 _MAX_ASSIGNMENT = 4000
@@ -75,9 +76,9 @@ class Coupling:
     null_observed, null_losses
         Loss of the data and of rebuilt geometries, kind to losses, found in the same way on
         ``n_null_cells`` cells: comparable with one another, not with `loss`.
-    half_losses
-        ``across`` modalities, and between halves of the ``images`` and of the ``rna``, the refined
-        loss of each draw of cells: comparable with one another; see `alignment.halves`.
+    halves
+        How well and how reproducibly disjoint cells fit, across and within modalities; ``None``
+        where it was not tested.
     row_error, column_error
         L1 distance of the plan's marginals from uniform ones.
     solver_error
@@ -109,20 +110,9 @@ class Coupling:
     solver_error: float
     converged: bool
     components: Mapping[str, Mapping[int, tuple[int, ...]]]
-    half_losses: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    halves: "HalvesComparison | None" = None
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def excess(self) -> float | None:
-        """Loss across modalities as a multiple of that within; near 1 for one shape seen twice.
-
-        Medians over draws; within is the mean of both modalities. ``None`` where it was not tested.
-        """
-        if not self.half_losses:
-            return None
-        across, images, rna = (np.median(self.half_losses[key]) for key in (ACROSS, IMAGES, RNA))
-        return float(across / max((images + rna) / 2, PERFECT_LOSS))
 
     @property
     def shape(self) -> tuple[int, int]:

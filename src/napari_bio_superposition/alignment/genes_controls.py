@@ -15,6 +15,7 @@ from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
 from napari_bio_superposition.alignment.genes_config import GenePredictionConfig
+from napari_bio_superposition.alignment.genes_couplings import Origin
 from napari_bio_superposition.alignment.genes_folds import make_folds, split_wells
 from napari_bio_superposition.alignment.genes_null import GeneScores, run_null
 from napari_bio_superposition.alignment.genes_prediction import (
@@ -35,8 +36,10 @@ from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.types import IntArray
 
 Matrix = npt.NDArray[Any]
-Couple = Callable[[Matrix, Matrix], "Job[Any]"]
-"""Image and RNA representation to a plan ``(n, m)``, by the settings of the coupling at hand."""
+Couple = Callable[[Matrix, Matrix, Origin], "Job[Any]"]
+"""Image and RNA representation, and which patches and cells their rows stand for, to a plan
+``(n, m)``, by the settings of the coupling at hand."""
+_WHOLE = Origin()
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +73,7 @@ def control_geometry(
     """
     cloud = rebuild_geometry(data.latent.astype(np.float64), GAUSSIAN, rng=rng)
     nearest = _nearest(data.latent, cloud, 1)[:, 0]
-    plan = yield from couple(data.representation, cloud)
+    plan = yield from couple(data.representation, cloud, Origin(cells=nearest))
     design = _with_cells(data.design, nearest)
     scores = yield from score_all(
         plan, data.features, data.expression[nearest], design, config, rng=rng
@@ -80,7 +83,7 @@ def control_geometry(
         reason = "no unrelated tissue is given (--unrelated FILE.h5ad)"
         return [*controls, Control("geometry/unrelated", {}, reason)]
     latent, expression = data.unrelated
-    plan = yield from couple(data.representation, latent)
+    plan = yield from couple(data.representation, latent, Origin(related=False))
     everyone = np.full(len(data.design.classes), "all"), np.full(len(latent), "all")
     design = Design(data.design.groups, data.design.plates, *everyone)
     scores = yield from score_all(plan, data.features, expression, design, config, rng=rng)
@@ -99,7 +102,7 @@ def control_swapped(
     for name in np.unique(data.design.classes):
         rows = data.design.classes == name
         swapped[rows] = rebuild_geometry(swapped[rows], SHUFFLED, rng=rng)
-    plan = yield from couple(swapped, data.latent)
+    plan = yield from couple(swapped, data.latent, _WHOLE)
     controls = []
     for name, features in (("from_images", data.features), ("from_swapped", swapped)):
         scores = yield from score_all(plan, features, data.expression, data.design, config, rng=rng)
@@ -122,7 +125,8 @@ def control_held_out(
     splits = split_wells(design.groups, design.plates, config.held_out_folds, rng=rng)
     plans = []
     for train, test in splits:
-        plans.append((train, test, (yield from couple(data.representation[train], data.latent))))
+        plan = yield from couple(data.representation[train], data.latent, Origin(rows=train))
+        plans.append((train, test, plan))
     scores = {}
     for name in design.shared_classes:
         found = yield from _score_held_out(data, plans, name, config, rng)
@@ -215,7 +219,7 @@ def control_features(
         return [Control("features", {}, "the table of patches has no CNN features (obsm X_cnn)")]
     controls = []
     for name, features in data.other_features.items():
-        plan = yield from couple(features, data.latent)
+        plan = yield from couple(features, data.latent, _WHOLE)
         scores = yield from score_all(plan, features, data.expression, data.design, config, rng=rng)
         controls.append(Control(f"features/{name}", scores))
     return controls
@@ -235,7 +239,7 @@ def control_plates(
             reason = f"{len(rows)} patches, {config.min_patches} are asked for"
             controls.append(Control(f"plates/{plate}", {}, reason))
             continue
-        plan = yield from couple(data.representation[rows], data.latent)
+        plan = yield from couple(data.representation[rows], data.latent, Origin(rows=rows))
         scores = yield from score_all(
             plan, data.features[rows], data.expression, data.design.take(rows), config, rng=rng
         )

@@ -1,7 +1,7 @@
 """XGBoost and the MLP of the method, fold by fold, scored like ridge. No nulls, no files."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,9 @@ import numpy.typing as npt
 from napari_bio_superposition.alignment.genes_config import GenePredictionConfig
 from napari_bio_superposition.alignment.genes_folds import Fold, split_wells
 from napari_bio_superposition.core.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    import torch
 
 Matrix = npt.NDArray[Any]
 _N_TREES, _DEPTH, _TREE_RATE = 200, 5, 0.1
@@ -114,52 +117,73 @@ def _fit_network(
     values = torch.as_tensor(targets, dtype=torch.float32, device=device)
     learn = torch.as_tensor(np.flatnonzero(~inner), device=device)
     check = torch.as_tensor(np.flatnonzero(inner), device=device)
-    with torch.random.fork_rng(devices=[]):  # layers and dropout draw from the global generator
-        torch.manual_seed(seed)
-        network = _build_network(inputs.shape[1], values.shape[1]).to(device)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.max_epochs)
-        best, best_state, waited = np.inf, network.state_dict(), 0
-        for _ in range(config.max_epochs):
-            network.train()
-            shuffled = learn[torch.randperm(len(learn), device=device)]
-            for rows in torch.split(shuffled, _BATCH):
-                if len(rows) < 2:  # batch norm needs two
-                    continue
-                loss = nn.functional.mse_loss(network(inputs[rows]), values[rows])
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-            schedule.step()
-            if not len(check):
+    # A generator of its own, on the CPU: the same numbers on every device, and no global state.
+    generator = torch.Generator().manual_seed(seed)
+    network = _build_network(inputs.shape[1], values.shape[1], generator).to(device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.max_epochs)
+    best, best_state, waited = np.inf, network.state_dict(), 0
+    for _ in range(config.max_epochs):
+        network.train()
+        shuffled = learn[torch.randperm(len(learn), generator=generator).to(device)]
+        for rows in torch.split(shuffled, _BATCH):
+            if len(rows) < 2:  # batch norm needs two
                 continue
-            error = _measure_error(network, inputs[check], values[check])
-            waited += 1
-            if error < best:
-                best, waited = error, 0
-                best_state = {k: v.detach().clone() for k, v in network.state_dict().items()}
-            if waited >= config.patience:
-                break
-        if len(check):
-            network.load_state_dict(best_state)
+            loss = nn.functional.mse_loss(network(inputs[rows]), values[rows])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        schedule.step()
+        if not len(check):
+            continue
+        error = _measure_error(network, inputs[check], values[check])
+        waited += 1
+        if error < best:
+            best, waited = error, 0
+            best_state = {k: v.detach().clone() for k, v in network.state_dict().items()}
+        if waited >= config.patience:
+            break
+    if len(check):
+        network.load_state_dict(best_state)
     network.eval()
     with torch.no_grad():
         held_out = torch.as_tensor(fold.inputs_test, dtype=torch.float32, device=device)
         return np.asarray(network(held_out).cpu().numpy(), dtype=np.float64)
 
 
-def _build_network(n_inputs: int, n_outputs: int) -> Any:
+def _build_network(n_inputs: int, n_outputs: int, generator: "torch.Generator") -> Any:
+    import torch
     from torch import nn
+
+    class Dropout(nn.Module):
+        """Dropout that draws from the generator of the fit."""
+
+        def forward(self, values: Any) -> Any:
+            if not self.training:
+                return values
+            kept = torch.rand(values.shape, generator=generator) >= _DROPOUT
+            return values * kept.to(values.device) / (1 - _DROPOUT)
 
     layers: list[nn.Module] = []
     for width in (n_inputs, _HIDDEN):
         layers += [
-            nn.Linear(width, _HIDDEN),
+            _draw_linear(width, _HIDDEN, generator),
             nn.BatchNorm1d(_HIDDEN),
             nn.ReLU(),
-            nn.Dropout(_DROPOUT),
+            Dropout(),
         ]
-    return nn.Sequential(*layers, nn.Linear(_HIDDEN, n_outputs))
+    return nn.Sequential(*layers, _draw_linear(_HIDDEN, n_outputs, generator))
+
+
+def _draw_linear(n_inputs: int, n_outputs: int, generator: "torch.Generator") -> Any:
+    """Return a layer with weights uniform in ``+-1 / sqrt(n_inputs)``, torch's own default."""
+    from torch import nn
+
+    layer = nn.utils.skip_init(nn.Linear, n_inputs, n_outputs)
+    bound = n_inputs**-0.5
+    for values in (layer.weight, layer.bias):
+        nn.init.uniform_(values, -bound, bound, generator=generator)
+    return layer
 
 
 def _measure_error(network: Any, inputs: Any, values: Any) -> float:

@@ -51,6 +51,22 @@ class Known:
                 ". To couple within classes, remove them, or merge them with others."
             )
 
+    def take(self, rows: IntArray | None, cells: IntArray | None) -> "Known":
+        """Return what is known of some of the patches and RNA cells; of all where ``None``.
+
+        Raises
+        ------
+        TableError
+            Where a class is empty on one side of what is taken.
+        """
+        indices = [slice(None) if part is None else part for part in (rows, cells)]
+        shared, classes = self.shared, self.classes
+        if shared is not None:
+            shared = shared[0][indices[0]], shared[1][indices[1]]
+        if classes is not None:
+            classes = classes[0][indices[0]], classes[1][indices[1]]
+        return Known(shared, self.weight, classes)
+
     def cost(self, rows: IntArray, columns: IntArray) -> FloatArray:
         """Return the cost of coupling *rows* with *columns*, ``(n_rows, n_columns)`` float32."""
         total = np.zeros((len(rows), len(columns)), dtype=np.float32)

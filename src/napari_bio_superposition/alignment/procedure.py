@@ -19,7 +19,7 @@ from napari_bio_superposition.alignment.checks import check_features, usable_nei
 from napari_bio_superposition.alignment.config import CouplingConfig
 from napari_bio_superposition.alignment.coupling import PERFECT_LOSS, BasinReport, Coupling
 from napari_bio_superposition.alignment.gromov import CentredCost, centre_cost
-from napari_bio_superposition.alignment.halves import compare_halves
+from napari_bio_superposition.alignment.halves import HalvesComparison, compare_halves
 from napari_bio_superposition.alignment.known import Known
 from napari_bio_superposition.alignment.nulls import NullComparison, compare_with_nulls
 from napari_bio_superposition.alignment.plans import (
@@ -98,20 +98,18 @@ def couple(
     subsamples = yield from _check_subsamples(surveys, choice, ranked[0].plan, config, rng, extra)
     clock.lap("basins")
     nulls: NullComparison | None = None
-    halves: Mapping[str, tuple[float, ...]] = {}
+    halves: HalvesComparison | None = None
     if config.n_nulls:
         nulls = yield from compare_with_nulls(
             (image, rna), choice.k[0], choice.epsilon, config, rng=rng
         )
-        halves = yield from compare_halves(
-            (image, rna), choice.k[0], choice.epsilon, config, rng=rng
-        )
+        halves = yield from compare_halves((image, rna), config, rng=rng)
     clock.lap("nulls")
     full = yield from _plan(surveys, choice, ranked[0], config, known)
     clock.lap("plan")
     warnings = _warn((n_flat, n_flat_rna), surveys, full)
     coupling = _assemble(surveys, choice, ranked, subsamples, nulls, full, warnings, clock.seconds)
-    return judge_coupling(replace(coupling, half_losses=halves))
+    return judge_coupling(replace(coupling, halves=halves))
 
 
 class _Clock:
@@ -307,8 +305,8 @@ def _assemble(  # noqa: PLR0913 (one argument per step of the job)
         subsample_agreement=subsamples,
         null_observed=() if nulls is None else nulls.observed,
         null_losses={} if nulls is None else nulls.losses,
-        row_error=float(np.abs(np.asarray(full.plan.sum(axis=1)).ravel() - 1 / n).sum()),
-        column_error=float(np.abs(np.asarray(full.plan.sum(axis=0)).ravel() - 1 / m).sum()),
+        row_error=_measure_error(full.plan, 1, n),
+        column_error=_measure_error(full.plan, 0, m),
         solver_error=full.solver_error,
         converged=full.converged,
         components={
@@ -318,3 +316,9 @@ def _assemble(  # noqa: PLR0913 (one argument per step of the job)
         warnings=warnings,
         seconds=seconds,
     )
+
+
+def _measure_error(plan: Any, axis: int, size: int) -> float:
+    """Return the L1 distance of a marginal from a uniform one, summed in double precision."""
+    marginal = np.asarray(plan.sum(axis=axis, dtype=np.float64)).ravel()
+    return float(np.abs(marginal - 1 / size).sum())

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from napari_bio_superposition.alignment.coupling import Coupling
+from napari_bio_superposition.alignment.halves import HalvesComparison
 from napari_bio_superposition.alignment.nulls import GAUSSIAN, SHUFFLED, WITHIN, NullComparison
 
 REFUSED = "no plan"
@@ -17,10 +18,11 @@ VERDICTS = (REFUSED, NO_ALIGNMENT, AMBIGUOUS, LOW_CONFIDENCE, CLASS_LEVEL, CELL_
 _MIN_Z = 4.0
 """Standard deviations below a null's mean that count as an alignment: twenty unrelated pairs in
 twenty have to stay above, with a null of ten losses."""
-_MAX_EXCESS = 1.4
-"""Loss across modalities, as a multiple of that between halves of one, up to which both may show
-one shape: measured 1.0 to 1.3 for one sheet seen twice and for co-assayed cells, mostly 1.5 and
-more for unrelated rings, trees and balls, less for separate clusters."""
+_MAX_EXCESS = 1.5
+_MAX_EXCESS_OVER_TIGHTER = 2.0
+"""Limits of `HalvesComparison`, fixed on simulated sheets, trees, clusters, rings and balls before
+others were scored (decision 0021): one shape seen twice gave at most 1.4 and 1.7, unrelated ones
+2.7 and more over the tighter modality."""
 _AMBIGUOUS_GAP = 0.02
 _AGREEING = 0.5
 _OTHER_MAP = 0.9
@@ -50,8 +52,8 @@ class Evidence:
         Share by which the runner-up's loss is higher; ``None`` without a runner-up.
     n_ambiguous
         Number of alternative alignments within 2 % of the lowest loss.
-    excess
-        Loss across modalities as a multiple of that within; ``None`` where it was not tested.
+    halves
+        How well and reproducibly disjoint cells fit; ``None`` where it was not tested.
     agreement
         Of the couplings of other numbers of neighbours with the chosen one.
     subsample_agreement
@@ -66,7 +68,7 @@ class Evidence:
     n_ambiguous: int
     agreement: tuple[float, ...]
     subsample_agreement: tuple[float, ...]
-    excess: float | None = None
+    halves: HalvesComparison | None = None
     foscttm: float | None = None
     within_class: float | None = None
 
@@ -96,7 +98,7 @@ def judge_coupling(
             n_ambiguous=sum(gap < _AMBIGUOUS_GAP for gap in runners_up),
             agreement=tuple(v for k, v in coupling.agreement.items() if k != coupling.k[0]),
             subsample_agreement=coupling.subsample_agreement,
-            excess=coupling.excess,
+            halves=coupling.halves,
             foscttm=foscttm,
             within_class=within_class,
         )
@@ -108,8 +110,8 @@ def judge(evidence: Evidence) -> tuple[str, tuple[str, ...]]:
     """Return the verdict and the sentences that explain it, the gravest finding first."""
     rules = [_refuse]
     if evidence.foscttm is None:
-        rules += [_compare_with_shuffled, _compare_with_halves]
-        rules += [_look_for_others, _look_for_agreement]
+        rules += [_compare_with_shuffled, _compare_with_halves, _look_for_reproduction]
+        rules += [_look_for_others, _look_for_agreement, _look_for_firm_reproduction]
         rules += [_compare_with_cloud, _compare_with_clusters]
     else:
         rules += [_measure_overall, _measure_within]
@@ -144,12 +146,46 @@ def _compare_with_shuffled(evidence: Evidence) -> _Finding:
 
 
 def _compare_with_halves(evidence: Evidence) -> _Finding:
-    if evidence.excess is None or evidence.excess <= _MAX_EXCESS:
+    halves = evidence.halves
+    if halves is None:
+        return _NOTHING
+    for excess, limit, floor in (
+        (halves.excess_over_tighter, _MAX_EXCESS_OVER_TIGHTER, "the modality that fits better"),
+        (halves.excess, _MAX_EXCESS, "the same modality"),
+    ):
+        if excess > limit:
+            return NO_ALIGNMENT, (
+                f"Images and RNA have different shapes: their loss is {excess:.1f} times that of "
+                f"two halves of {floor}, where at most {limit:g} is expected of one shape seen "
+                "twice. Do not read anything from the plan."
+            )
+    return _NOTHING
+
+
+def _look_for_reproduction(evidence: Evidence) -> _Finding:
+    """Ask whether disjoint cells give one map; the median draw must beat unrelated maps."""
+    halves = evidence.halves
+    if halves is None or halves.reproducibility > 0:
         return _NOTHING
     return NO_ALIGNMENT, (
-        f"Images and RNA have different shapes: their loss is {evidence.excess:.1f} times that of "
-        f"two halves of the same modality, where at most {_MAX_EXCESS:g} is expected of one shape "
-        "seen twice. Do not read anything from the plan."
+        f"{_describe_reproduction(halves)}: no better than unrelated maps. Do not read anything "
+        "from the plan."
+    )
+
+
+def _look_for_firm_reproduction(evidence: Evidence) -> _Finding:
+    halves = evidence.halves
+    if halves is None or halves.reproducibility >= _AGREEING:
+        return _NOTHING
+    return LOW_CONFIDENCE, (
+        f"{_describe_reproduction(halves)}, where {_AGREEING:g} is asked for. Treat it as a guess."
+    )
+
+
+def _describe_reproduction(halves: HalvesComparison) -> str:
+    return (
+        "Other cells of the same data give another map: couplings that share no cell agree by "
+        f"{halves.reproducibility:.2f} (1 the same, 0 unrelated, below 0 flipped)"
     )
 
 

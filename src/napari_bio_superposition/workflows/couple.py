@@ -117,7 +117,7 @@ def couple_tables(
         _check_names(table, name)
     if config.paired:
         rna = _pair(image, rna)
-    labels = _read_labels(image, rna, config)
+    labels = read_labels(image, rna, config)
     rng = np.random.default_rng(config.seed)
     first = choose_representation(
         image, config.use_rep, preferred=_REPRESENTATIONS, name="image", rng=rng
@@ -131,7 +131,7 @@ def couple_tables(
             first.values, second.values, sides, _method(config), rng=rng
         )
     else:
-        known = _look_up_known(image, rna, labels, config)
+        known = look_up_known(image, rna, labels, config)
         coupling = yield from couple(
             first.values, second.values, _method(config), rng=rng, known=known
         )
@@ -266,9 +266,16 @@ def _pair(image: "anndata.AnnData", rna: "anndata.AnnData") -> "anndata.AnnData"
 Labels = tuple[list[str], list[str]]
 
 
-def _read_labels(
+def read_labels(
     image: "anndata.AnnData", rna: "anndata.AnnData", config: CoupleConfig
 ) -> Labels | None:
+    """Return the classes of patches and of RNA cells; ``None`` where no column is named.
+
+    Raises
+    ------
+    TableError
+        Where a column is missing, a label is, or a class has one member.
+    """
     if not config.label:
         return None
     from napari_bio_superposition.alignment.scores import check_labels
@@ -287,10 +294,16 @@ def _read_labels(
     return read[0], read[1]
 
 
-def _look_up_known(
+def look_up_known(
     image: "anndata.AnnData", rna: "anndata.AnnData", labels: Labels | None, config: CoupleConfig
 ) -> "Known | None":
-    """Return what the user has told to use of pairs of cells: nothing, by default."""
+    """Return what the user has told to use of pairs of cells: nothing, by default.
+
+    Raises
+    ------
+    TableError
+        Where shared features are missing or do not fit, or a class is empty on one side.
+    """
     from napari_bio_superposition.alignment.checks import check_features
     from napari_bio_superposition.alignment.known import Known
 

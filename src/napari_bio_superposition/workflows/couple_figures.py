@@ -35,10 +35,7 @@ def describe_coupling(result: "CoupledTables") -> dict[str, Any]:
         "converged": coupling.converged,
         "loss": coupling.loss,
         "null": {"observed": list(coupling.null_observed), **_plain_nulls(coupling)},
-        "halves": {
-            "losses": {name: list(losses) for name, losses in coupling.half_losses.items()},
-            "excess": coupling.excess,
-        },
+        "halves": _plain_halves(coupling),
         "basins": [dataclasses.asdict(basin) for basin in coupling.basins],
         "agreement": {
             "across_k": {str(k): value for k, value in coupling.agreement.items()},
@@ -81,4 +78,17 @@ def _plain_nulls(coupling: Coupling) -> dict[str, Any]:
         "losses": {kind: list(losses) for kind, losses in coupling.null_losses.items()},
         "z": {kind: nulls.z(kind) for kind in coupling.null_losses},
         "p": {kind: nulls.p_value(kind) for kind in coupling.null_losses},
+    }
+
+
+def _plain_halves(coupling: Coupling) -> dict[str, Any] | None:
+    halves = coupling.halves
+    if halves is None:
+        return None
+    return {
+        "losses": {name: list(losses) for name, losses in halves.losses.items()},
+        "excess": halves.excess,
+        "excess_over_tighter": halves.excess_over_tighter,
+        "reproduced": list(halves.reproduced),
+        "reproducibility": halves.reproducibility,
     }

@@ -21,7 +21,12 @@ from napari_bio_superposition.alignment.genes_controls import (
     random_features,
     residual_z,
 )
-from napari_bio_superposition.alignment.genes_couplings import find_alternatives, recouple
+from napari_bio_superposition.alignment.genes_couplings import (
+    Origin,
+    Setting,
+    find_alternatives,
+    recouple,
+)
 from napari_bio_superposition.alignment.genes_enrichment import enrich, parse_gene_sets
 from napari_bio_superposition.alignment.genes_landscape import Landscape, build_landscape
 from napari_bio_superposition.alignment.genes_null import GeneScores
@@ -48,6 +53,7 @@ from napari_bio_superposition.workflows.genes_data import (
     read_design,
     read_expression,
     read_h5ad,
+    setting_of,
 )
 from napari_bio_superposition.workflows.genes_files import write_genes
 from napari_bio_superposition.workflows.genes_result import GenesResult, as_frame, find_genes
@@ -83,7 +89,8 @@ def predict_genes(study: CoupledStudy, config: GenesConfig | None = None) -> Job
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise TableError(f"No class can be scored ({reasons}). Give more patches and wells.")
     notes += tuple(f"Left out: {name} ({reason})." for name, reason in left_out.items())
-    step = _Step(study, data, config, choose_device(config.device), rng)
+    device = choose_device(config.device)
+    step = _Step(study, data, config, device, setting_of(study, device), rng)
     table, latent = yield from _score_classes(step, parts, genes)
     controls = yield from _run_controls(step)
     table = _put_beside(table, controls, [part.name for part in parts])
@@ -93,12 +100,7 @@ def predict_genes(study: CoupledStudy, config: GenesConfig | None = None) -> Job
     alternatives = []
     if config.alternatives:
         alternatives = yield from find_alternatives(
-            data.representation,
-            data.latent,
-            study.method(step.device),
-            study.k,
-            step.epsilon,
-            rng=rng,
+            data.representation, data.latent, step.setting, rng=rng
         )
     return GenesResult(
         table,
@@ -149,17 +151,12 @@ class _Step:
     data: GeneData
     config: GenesConfig
     device: str
+    setting: Setting
     rng: np.random.Generator
 
-    @property
-    def epsilon(self) -> float:
-        return float(self.study.figures["epsilon"])
-
-    def couple(self, image: Matrix, rna: Matrix) -> Job[Any]:
+    def couple(self, image: Matrix, rna: Matrix, origin: Origin) -> Job[Any]:
         """Couple other data at the settings of this coupling."""
-        return recouple(
-            image, rna, self.study.method(self.device), self.study.k, self.epsilon, rng=self.rng
-        )
+        return recouple(image, rna, self.setting, origin, rng=self.rng)
 
 
 def _collect(

@@ -12,12 +12,14 @@ import numpy.typing as npt
 from scipy import sparse
 
 from napari_bio_superposition.alignment.config import CouplingConfig
+from napari_bio_superposition.alignment.genes_couplings import Setting
 from napari_bio_superposition.alignment.genes_targets import Design, make_design
 from napari_bio_superposition.alignment.representation import choose_representation
 from napari_bio_superposition.core.errors import TableError, list_choices
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.provenance import hash_file
 from napari_bio_superposition.workflows.config_files import config_from_plain
+from napari_bio_superposition.workflows.couple import look_up_known, read_labels
 from napari_bio_superposition.workflows.couple_config import CoupleConfig
 from napari_bio_superposition.workflows.genes_config import GenesConfig
 
@@ -67,6 +69,23 @@ class CoupledStudy:
     def k(self) -> tuple[int, ...]:
         """Numbers of neighbours that were averaged."""
         return tuple(self.figures["k_averaged"])
+
+
+def setting_of(study: CoupledStudy, device: str) -> Setting:
+    """Return what the coupling was made with, classes and shared features included.
+
+    Raises
+    ------
+    TableError
+        Where the tables lack what the coupling used.
+    """
+    config = study.settings
+    labels = None if config.classes == "scores" else read_labels(study.image, study.rna, config)
+    known = look_up_known(study.image, study.rna, labels, config)
+    sides = None
+    if config.classes == "per-class" and labels is not None:
+        sides = np.asarray(labels[0]), np.asarray(labels[1])
+    return Setting(study.method(device), study.k, float(study.figures["epsilon"]), known, sides)
 
 
 def load_coupling(folder: str | Path, rna: str = "") -> CoupledStudy:
