@@ -24,6 +24,9 @@ class CountsConfig:
     sample_key: str = "sample"
     """Column of obs with the sample of each cell; a file without it is one sample."""
 
+    ambient: Literal["none", "decontx"] = "none"
+    """Take ambient RNA out of the counts of the kept cells by DecontX (extra `decontx`), or not."""
+
     min_shared_genes: Annotated[float, Range(0.0, 1.0, step=0.05)] = 0.5
     """Share of the genes of the smallest file that all files must have; only shared ones stay."""
 

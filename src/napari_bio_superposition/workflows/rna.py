@@ -13,6 +13,7 @@ from napari_bio_superposition.core.json_text import to_json
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.provenance import hash_file, package_versions
+from napari_bio_superposition.transcriptome.ambient import remove_ambient
 from napari_bio_superposition.transcriptome.clusters import choose_lineages, cluster_cells
 from napari_bio_superposition.transcriptome.latent import add_components, add_latent
 from napari_bio_superposition.transcriptome.quality import filter_cells, judge_cells
@@ -129,8 +130,11 @@ def prepare_rna(
     cells = judge_cells(read, config.quality, key)
     kept = filter_cells(read, cells, config.quality)
     device = _choose_device(config)
+    ambient: list[str] = []
+    if config.counts.ambient == "decontx":
+        ambient = yield from remove_ambient(kept, sample_key=key, rng=rng)
     table = yield from add_latent(kept, config.latent, sample_key=key, device=device, rng=rng)
-    notes = [*table.uns.pop("notes", [])]
+    notes = [*table.uns.pop("notes", []), *ambient]
     if not cells["mitochondrial"].any() and config.quality.max_mitochondrial < 1:
         notes.append(
             f"No gene starts with {config.quality.mitochondrial_prefix} (or none has a count): the "
