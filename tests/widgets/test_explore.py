@@ -277,6 +277,23 @@ def _check_dynamics(bench: Bench) -> None:
     bench.qtbot.mouseClick(panel.view, _LEFT, pos=QPoint(100, round(y)))
     assert dynamics.features[2] in panel.feature_label.text()
     assert bench.widget.embedding.view.scene.colouring.title == dynamics.features[2]
+    _check_trend(bench, dynamics.features[2])
+
+
+def _check_trend(bench: Bench, feature: str) -> None:
+    panel = bench.widget.trajectory
+    bench.do(lambda: bench.click(bench.widget.dynamics.trend_button))
+    assert bench.widget.tabs.currentWidget() is panel
+    assert panel.outcome == feature
+    table = bench.widget.study.table
+    points = panel.points()
+    drawn = np.isfinite(points).all(axis=1)
+    np.testing.assert_allclose(points[drawn, 1], table[drawn, feature].X[:, 0])
+    fitted = np.interp(points[drawn, 0], panel.curve.x, panel.curve.y)
+    assert np.corrcoef(fitted, points[drawn, 1])[0, 1] > 0.5
+    assert feature in panel.summary.text()
+    bench.choose(panel.outcome_box, Keys.DEATH)
+    assert "Spearman" in panel.summary.text()
 
 
 def _check_figures(bench: Bench, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

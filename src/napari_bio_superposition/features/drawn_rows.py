@@ -75,9 +75,10 @@ def read_rows(adata: AnnData, rows: IntArray) -> Job[AnnData]:
         if inside.size:
             parts.append(block()[inside])
         yield Progress("Reading features", last, adata.n_obs, "rows")
-    values = sparse.vstack(parts) if sparse.issparse(parts[0]) else np.concatenate(parts)
+    is_sparse = sparse.issparse(parts[0])
+    values: Any = sparse.vstack(parts, format="csr") if is_sparse else np.concatenate(parts)
     return AnnData(
-        values.tocsr() if sparse.issparse(values) else values,
+        values,
         obs=adata.obs.iloc[rows].copy(),
         var=adata.var.copy(),
         uns=dict(adata.uns),

@@ -123,6 +123,7 @@ class ExploreWidget(Dock):
         self.groups.feature_chosen.connect(self._look_at)
         self.groups.show_asked.connect(self.show_in_image)
         self.dynamics.feature_chosen.connect(self._look_at)
+        self.dynamics.trend_asked.connect(self.follow)
         self.compute.root_button.clicked.connect(self._take_root)
         self.run_bar.run_clicked.connect(self.run)
         self.run_bar.cancel_clicked.connect(self.cancel)
@@ -157,6 +158,10 @@ class ExploreWidget(Dock):
     def compare(self, first: Any, second: Any) -> None:
         """Compare the features of two groups; of one with the rest where *second* is ``None``."""
         self._start(lambda: self.controller.compare(first, second), self._show_comparison)
+
+    def follow(self, feature: str, group: str) -> None:
+        """Fit one feature along the pseudotime of a group, and show it there."""
+        self._start(lambda: self.controller.follow_feature(feature, group), self._show_trend)
 
     def colour_by_feature(self, feature: str) -> None:
         """Colour the embedding by a feature, at once where it is in memory."""
@@ -226,6 +231,11 @@ class ExploreWidget(Dock):
         table, note = found
         self.groups.show_comparison(table)
         self.run_bar.show_done(f"Compared {len(table):,} features{note}.")
+
+    def _show_trend(self, trend: Any) -> None:
+        self.trajectory.show_trend(trend)
+        self.tabs.setCurrentWidget(self.trajectory)
+        self.run_bar.show_done(f"Followed {trend.feature}.")
 
     def _show_colouring(self, colouring: Any) -> None:
         self.embedding.show_colouring(colouring)
@@ -375,8 +385,6 @@ class ExploreWidget(Dock):
             self.run_bar.show_failure(explain(error, "Saving the plot"))
             return
         self.run_bar.message.show_good(f"Saved as {path}.")
-
-    # --- end ---------------------------------------------------------------------------------
 
     @override
     def _shut_down(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +36,7 @@ from napari_bio_superposition.widgets.study import Study
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from napari_bio_superposition.manifold.curves import TrendCurve
     from napari_bio_superposition.workflows.embed_config import EmbedConfig
     from napari_bio_superposition.workflows.embed_result import EmbedResult, Trajectory
 
@@ -44,6 +46,29 @@ COMPARED_PATCHES: Final = 10_000
 """Of each group, where the features are on disk."""
 _KEPT_FEATURES: Final = 16
 """Features read last that stay in memory: of a million rows 4 MB each."""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTrend:
+    """One feature along the pseudotime of one group.
+
+    Parameters
+    ----------
+    feature, group
+        Their names.
+    values
+        Of the feature, for every row of the table, ``(n,)``.
+    curve
+        Smooth curve with its band over wells.
+    result
+        What it belongs to.
+    """
+
+    feature: str
+    group: str
+    values: FloatArray
+    curve: "TrendCurve"
+    result: "EmbedResult"
 
 
 class ExploreController:
@@ -210,6 +235,27 @@ class ExploreController:
     def trajectories(self) -> Mapping[str, "Trajectory"]:
         """The trajectories of the last result by group."""
         return {} if self.result is None else self.result.trajectories
+
+    def follow_feature(self, feature: str, group: str) -> Job[FeatureTrend]:
+        """Return the job that fits one feature along the pseudotime of a group.
+
+        Raises
+        ------
+        TableError
+            Where there is no pseudotime of this group.
+        """
+        result = self.result
+        if result is None or group not in result.trajectories:
+            raise TableError("There is no pseudotime of this group. Open Compute and press Run.")
+        from napari_bio_superposition.manifold.dynamics import follow_one
+
+        trajectory, n_rows = result.trajectories[group], result.table.n_obs
+        time, wells = np.full(n_rows, np.nan), np.full(n_rows, "", trajectory.wells.dtype)
+        time[trajectory.rows], wells[trajectory.rows] = trajectory.pseudotime, trajectory.wells
+        yield from self.read_feature(feature)
+        rng = np.random.default_rng(result.config.seed)
+        curve = yield from follow_one(result.table, feature, time, wells, rng=rng)
+        return FeatureTrend(feature, group, self._features[feature], curve, result)
 
     def rows_in_table(self, rows: IntArray) -> IntArray:
         """Return the rows of the study's table behind rows of the last result."""

@@ -174,6 +174,8 @@ class DynamicsPanel(QWidget):
 
     export_clicked = Signal()
     feature_chosen = Signal(str)
+    trend_asked = Signal(str, str)
+    """Fit this feature along the pseudotime of this group."""
 
     def __init__(self, controller: ExploreController, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -184,7 +186,10 @@ class DynamicsPanel(QWidget):
         self.view = HeatMapView()
         self.feature_label = QLabel()
         self.feature_label.setWordWrap(True)
+        self.trend_button = QPushButton("Trend")
+        self.trend_button.setToolTip("Fit this feature along pseudotime, with a band over wells.")
         self.strip = PatchStrip()
+        self._feature = ""
         row = QHBoxLayout()
         row.addWidget(self.group_box, 1)
         row.addWidget(self.export_button)
@@ -195,11 +200,17 @@ class DynamicsPanel(QWidget):
         layout.setContentsMargins(4, 4, 4, 0)
         layout.addLayout(form)
         layout.addWidget(self.view, 1)
-        layout.addWidget(self.feature_label)
+        below = QHBoxLayout()
+        below.addWidget(self.feature_label, 1)
+        below.addWidget(self.trend_button)
+        layout.addLayout(below)
         layout.addWidget(self.strip)
         self.group_box.currentIndexChanged.connect(self._show)
         self.export_button.clicked.connect(self.export_clicked)
         self.view.row_clicked.connect(self._on_row_clicked)
+        self.trend_button.clicked.connect(
+            lambda: self.trend_asked.emit(self._feature, str(self.group_box.currentText()))
+        )
         self.refresh()
 
     @property
@@ -221,6 +232,7 @@ class DynamicsPanel(QWidget):
     def _show(self) -> None:
         self.view.show_dynamics(self.dynamics)
         self.strip.setVisible(False)
+        self.trend_button.setVisible(False)
         has_map = self.dynamics is not None
         self.feature_label.setText("Click a row to see its patches." if has_map else "")
 
@@ -228,7 +240,8 @@ class DynamicsPanel(QWidget):
         dynamics = self.dynamics
         if dynamics is None:
             return
-        feature = dynamics.features[row]
+        feature = self._feature = dynamics.features[row]
+        self.trend_button.setVisible(True)
         latent = self._controller.latent(feature)
         n_shown = 0
         for place in _PLACES:

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxL
 
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.widgets.explore_card import HoverCard
-from napari_bio_superposition.widgets.explore_controller import ExploreController
+from napari_bio_superposition.widgets.explore_controller import ExploreController, FeatureTrend
 from napari_bio_superposition.widgets.explore_link import SelectionLink
 from napari_bio_superposition.widgets.form_fields import CalmComboBox
 from napari_bio_superposition.widgets.scatter_colour import colour_by_column, colour_plainly
@@ -41,6 +41,7 @@ class TrajectoryPanel(QWidget):
     def __init__(self, controller: ExploreController, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._controller = controller
+        self._trend: FeatureTrend | None = None
         self.group_box, self.outcome_box = CalmComboBox(), CalmComboBox()
         self.stages_box = CalmComboBox()
         self.export_button = QPushButton("Export…")
@@ -87,12 +88,27 @@ class TrajectoryPanel(QWidget):
         return str(self.outcome_box.currentText())
 
     @property
+    def trend(self) -> FeatureTrend | None:
+        """The feature that was fitted last, where it is the column along pseudotime."""
+        trend = self._trend
+        return trend if trend is not None and trend.feature == self.outcome else None
+
+    @property
     def curve(self) -> Any:
-        """The fitted curve, where the result fitted the column that is shown."""
-        trajectory, result = self.trajectory, self._controller.result
-        if trajectory is None or result is None or result.outcome != self.outcome:
+        """The fitted curve, where the column that is shown was fitted."""
+        trajectory, result, trend = self.trajectory, self._controller.result, self.trend
+        if trajectory is None or result is None:
             return None
-        return trajectory.curve
+        if trend is not None:
+            return trend.curve if trend.group == trajectory.group else None
+        return trajectory.curve if result.outcome == self.outcome else None
+
+    def show_trend(self, trend: FeatureTrend) -> None:
+        """Show one feature along the pseudotime of one group."""
+        self._trend = trend
+        self.refresh()
+        self.group_box.setCurrentText(trend.group)
+        self.outcome_box.setCurrentText(trend.feature)
 
     @property
     def stage_edges(self) -> list[float]:
@@ -105,6 +121,10 @@ class TrajectoryPanel(QWidget):
         """Show the table and the result as they are."""
         result, trajectories = self._controller.result, self._controller.trajectories
         columns = [c for c in self._controller.number_columns if not c.startswith(Keys.PSEUDOTIME)]
+        if self._trend is not None and self._trend.result is not result:
+            self._trend = None
+        if self._trend is not None:
+            columns.append(self._trend.feature)
         preferred = result.outcome if result is not None else Keys.DEATH
         names = [*trajectories, _ALL]
         if self.group_box.currentText() == _ALL and self.group_box.count() == 1:
@@ -124,9 +144,14 @@ class TrajectoryPanel(QWidget):
         """Return pseudotime and outcome of each row of the table, nan where not of the group."""
         table, outcome = self._controller.table, self.outcome
         time = self._controller.pseudotime(str(self.group_box.currentText()))
-        if table is None or time is None or outcome not in table.obs:
+        if self.trend is not None:
+            values = self.trend.values.astype(np.float64)
+        elif table is not None and outcome in table.obs:
+            values = table.obs[outcome].to_numpy(np.float64, na_value=np.nan)
+        else:
             return np.zeros((0, 2))
-        values = table.obs[outcome].to_numpy(np.float64, na_value=np.nan)
+        if time is None:
+            return np.zeros((0, 2))
         points = np.stack([time, values], axis=1)
         trajectory = self.trajectory
         if trajectory is not None:
@@ -153,6 +178,12 @@ class TrajectoryPanel(QWidget):
         trajectory = self.trajectory
         if trajectory is None or self.curve is None:
             return ""
+        if self.trend is not None:
+            return (
+                f"{self.outcome} along the pseudotime of {trajectory.group}: adjusted R2 "
+                f"{self.curve.adjusted_r2:.3f}, on wells left out {self.curve.r2_held_out:.3f} "
+                f"({self.curve.n_patches} patches; the band is over wells)."
+            )
         lines = trajectory.as_lines(self.outcome)
         stage = trajectory.stages.get(self.stages_box.currentText())
         if stage is not None:

@@ -119,7 +119,21 @@ class Trajectory:
                 f"  Smooth curve: adjusted R2 {self.curve.adjusted_r2:.3f}, on wells left out "
                 f"{self.curve.r2_held_out:.3f}."
             )
+        lines += [f"  {text}" for text in self._describe_spread()]
         return [*lines, *(f"  {text}" for text in self.warnings)]
+
+    def _describe_spread(self) -> list[str]:
+        """Return how far the correlation moves with the root and with the settings."""
+        spreads = {"other roots": self.root_spearman}
+        if self.grid is not None:
+            spreads["settings of the grid"] = self.grid["spearman"].to_numpy(np.float64)
+        known = {name: values[np.isfinite(values)] for name, values in spreads.items()}
+        return [
+            f"From {len(values)} {name}: Spearman {values.min():.2f} to {values.max():.2f}, "
+            f"median {np.median(values):.2f}."
+            for name, values in known.items()
+            if len(values)
+        ]
 
 
 @dataclass(frozen=True, eq=False)
