@@ -68,7 +68,7 @@ class EncoderTrainer:
     def _encode(self, views: Tensor) -> Tensor:
         """Return the keys ``(n, width)`` of some views, float32."""
         with torch.no_grad(), self.compute.autocast():
-            chunks = views.split(self.config.chunk_patches or len(views))
+            chunks = torch.split(views, self.config.chunk_patches or len(views))
             return torch.cat([self.key(chunk)[0].float() for chunk in chunks])
 
     def _accumulate(
@@ -80,7 +80,7 @@ class EncoderTrainer:
         """
         size = self.config.chunk_patches or len(labels)
         total = pool.new_zeros(())
-        for chunk, own in zip(views.split(size), labels.split(size), strict=True):
+        for chunk, own in zip(torch.split(views, size), torch.split(labels, size), strict=True):
             queries, feature_map = self._forward(chunk, self.config.detail_tap)
             loss = supervised_contrastive_loss(
                 queries, pool, own, pool_labels, temperature=self.config.temperature
