@@ -30,6 +30,7 @@ from napari_bio_superposition.imaging.simulate import (
     write_study,
 )
 from napari_bio_superposition.imaging.write import write_image
+from napari_bio_superposition.models.card import read_card
 from napari_bio_superposition.segmentation.config import SegmentationConfig
 from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
 from napari_bio_superposition.workflows.analyze import analyze_image
@@ -316,3 +317,11 @@ def test_a_missing_death_rate_has_its_reason(
     summary = run(analyze_files(images[:1], strict, tmp_path))
     assert "nuclear area" in summary.images[0]["death"]["skipped"]
     assert "no death rate: no patch has enough nuclear area" in summary.as_lines()[0]
+
+
+def test_models_are_described_by_name_and_by_folder(tiny_model_folder: Path) -> None:
+    by_name = describe_path(Path("small"))
+    assert by_name["channel_roles"] == ("mitochondria", "lysosomes", "nuclei")
+    assert by_name["measurements"]["l0"] > 0
+    by_folder = describe_path(tiny_model_folder)
+    assert by_folder["name"] == read_card(tiny_model_folder).name

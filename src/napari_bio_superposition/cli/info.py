@@ -14,13 +14,13 @@ from napari_bio_superposition.workflows.info_config import InfoConfig
 
 @dataclass(frozen=True, kw_only=True)
 class InfoCommand:
-    """Show versions, devices and models; or what images, result folders and tables hold."""
+    """Show versions, devices and models; or what images, results, tables and models hold."""
 
     settings: Annotated[InfoConfig, tyro.conf.arg(name="")]
     common: Common
     paths: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Images, Harmony folders, result folders, or tables (.h5ad, .zarr); nothing for this
-    computer."""
+    """Images, Harmony folders, result folders, tables (.h5ad, .zarr), or models by folder or name;
+    nothing for this computer."""
 
 
 def run_command(argv: Sequence[str]) -> int:

@@ -1,5 +1,6 @@
 """What is on this computer, and what an image or a result holds."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.provenance import package_versions
 from napari_bio_superposition.features.table import read_table
 from napari_bio_superposition.imaging.read import read_field
-from napari_bio_superposition.models.catalogue import list_models
+from napari_bio_superposition.models.card import CARD_FILE, read_card
+from napari_bio_superposition.models.catalogue import find_model, list_models
 from napari_bio_superposition.models.device import choose_device, list_devices
 from napari_bio_superposition.workflows.analyze_files import SUMMARY
 from napari_bio_superposition.workflows.batch_summary import find_fields, name_skipped
@@ -35,14 +37,20 @@ def describe_computer(config: InfoConfig | None = None) -> dict[str, Any]:
 
 
 def describe_path(path: Path, config: InfoConfig | None = None) -> dict[str, Any]:
-    """Return what an image, a result folder or a table holds, as JSON values.
+    """Return what an image, a result folder, a table or a model holds, as JSON values.
+
+    A model is given by its folder or, where no file is called so, by its name.
 
     Raises
     ------
     BioSuperpositionError
-        Where *path* is neither.
+        Where *path* is none of these.
     """
     config = config or InfoConfig()
+    if (path / CARD_FILE).is_file():
+        return dataclasses.asdict(read_card(path))
+    if not path.exists() and str(path) in list_models():
+        return dataclasses.asdict(read_card(find_model(str(path))))
     if (path / RESULT).is_file():
         return dict(read_result(path).values)
     if (path / SUMMARY).is_file():
