@@ -31,6 +31,7 @@ N_STEPS: Final = 48
 ZOOM: Final = 2.6
 """Of the sample, so that its nuclei are more than dots."""
 _THEMES: Final = (("dark", ""), ("light", "_light"))
+_IN_BOTH_THEMES: Final = ("region", "feature", "compare")
 _REAL: Final = {
     "bbbc022": ("bbbc022/plate1_A14_site1_5ch.ome.tiff", ("nuclei=H33342", "mitochondria=MitoTDR")),
     "neuron": ("neuron_4ch/neuron-4Ch.tiff", ("nuclei=DAPI", "lysosomes=AF568")),
@@ -106,8 +107,8 @@ def scroll_down(widget: FeaturesWidget) -> None:
     scroll.setValue(scroll.maximum())
 
 
-def take_panels(widget: FeaturesWidget, save: Callable[[str], None]) -> None:
-    """Go through the pages and save each."""
+def take_feature(widget: FeaturesWidget, save: Callable[[str], None]) -> None:
+    """Look at one feature, and at those that differ between two groups."""
     study = widget.explorer.study
     page = widget.page(FeaturePageView)
     widget.show_page(FeaturePageView)
@@ -121,6 +122,10 @@ def take_panels(widget: FeaturesWidget, save: Callable[[str], None]) -> None:
     compare.form.editor("level").show("patch")
     click_run(widget)
     save("compare")
+
+
+def take_others(widget: FeaturesWidget, save: Callable[[str], None]) -> None:
+    """Go through the other pages and save each."""
     widget.show_page(FindPage)
     click_run(widget)
     save("find")
@@ -172,6 +177,8 @@ def take_session(
     with explore(theme, image, roles) as (viewer, widget):
 
         def save(name: str) -> None:
+            if theme != "dark" and name not in _IN_BOTH_THEMES:
+                return
             take(viewer, out(name))
             if name != "region":
                 keep_dock(widget, out(name))
@@ -181,7 +188,9 @@ def take_session(
         paint_nuclei(viewer, widget)
         save("region")
         if image is None:
-            take_panels(widget, save)
+            take_feature(widget, save)
+            if theme == "dark":
+                take_others(widget, save)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
