@@ -294,6 +294,37 @@ def _use_the_landscape(bench: Bench, folder: Path, monkeypatch: pytest.MonkeyPat
         assert path.stat().st_size > 0
     assert len(pd.read_csv(folder / "plane.csv")) == _N_GENES
     assert ">z in Control<" in (folder / "plane.svg").read_text()
+    _use_the_charts(bench, folder, monkeypatch)
+
+
+def _use_the_charts(bench: Bench, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Click a cluster of the flow and a gene of a network, and save both."""
+    widget, panel = bench.widget, bench.widget.landscape
+    panel.chart_box.setCurrentText("flow")
+    clusters = panel.plane[panel.levels[-1]].astype(str)
+    name = clusters.iloc[0]
+    place = panel.flow.place_of(len(panel.levels) - 1, name).toPoint()
+    bench.qtbot.mouseClick(panel.flow, _LEFT, pos=place)
+    assert set(widget.paint_bar.genes) == set(clusters.index[clusters == name])
+    network = next(text for text in _texts(panel.chart_box) if text.startswith("network of"))
+    for text, endings in (("flow", ("svg", "pdf")), (network, ("png",))):
+        panel.chart_box.setCurrentText(text)
+        for ending in endings:
+            path = folder / f"chart.{ending}"
+            monkeypatch.setattr(
+                QFileDialog, "getSaveFileName", lambda *_, path=path: (str(path), "")
+            )
+            bench.click(panel.export_button)
+            assert path.stat().st_size > 1000
+    gene = widget.state.genes.networks[panel.chart_box.currentData()][0]["gene"].iloc[0]
+    place = panel.network.place_of(gene).toPoint()
+    bench.do(lambda: bench.qtbot.mouseClick(panel.network, _LEFT, pos=place))
+    assert len(widget.paint_bar.genes) == 1
+    panel.chart_box.setCurrentText("plane")
+
+
+def _texts(box) -> list[str]:
+    return [box.itemText(number) for number in range(box.count())]
 
 
 def test_cancel_leaves_nothing_and_clusters_can_be_kept(

@@ -5,7 +5,7 @@ The workflows are imported when a job runs: the widget opens without torch and s
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +94,8 @@ class RankedGenes:
         Settings.
     folder
         Where the files lie.
+    networks
+        Cluster of the top genes to the nodes and edges of its network.
     """
 
     genes: "pd.DataFrame"
@@ -106,6 +108,7 @@ class RankedGenes:
     alternatives: tuple[Any, ...]
     config: "GenesConfig"
     folder: Path
+    networks: "Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]" = field(default_factory=dict)
 
 
 def prepare_cells(
@@ -229,6 +232,7 @@ def open_genes(folder: Path) -> Job[RankedGenes]:
         read_alternatives(folder) if has_alternatives else (),
         config,
         folder,
+        _read_networks(folder / "landscape"),
     )
 
 
@@ -241,6 +245,19 @@ def _read_landscape(folder: Path) -> "tuple[pd.DataFrame, pd.DataFrame] | None":
         pd.read_csv(folder / f"{name}.csv", index_col="gene") for name in ("genes", "top")
     )
     return first, second
+
+
+def _read_networks(folder: Path) -> "dict[str, tuple[pd.DataFrame, pd.DataFrame]]":
+    import pandas as pd
+
+    names = [path.name.split("_")[1] for path in folder.glob("network_*_nodes.csv")]
+    return {
+        name: (
+            pd.read_csv(folder / f"network_{name}_nodes.csv", dtype={"gene": str}),
+            pd.read_csv(folder / f"network_{name}_edges.csv", dtype={"source": str, "target": str}),
+        )
+        for name in sorted(names, key=lambda name: (len(name), name))
+    }
 
 
 def _axes(classes: list[str], config: "GenesConfig") -> tuple[str, str]:

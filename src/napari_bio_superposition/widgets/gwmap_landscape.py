@@ -4,13 +4,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from qtpy.QtCore import QPoint, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QPoint, QRectF, Qt, Signal
+from qtpy.QtGui import QColor, QImage, QPainter, QPdfWriter
+from qtpy.QtSvg import QSvgGenerator
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_bio_superposition.core.errors import TableError
+from napari_bio_superposition.core.errors import OutputError, TableError
 from napari_bio_superposition.core.files import replaced_file
 from napari_bio_superposition.widgets.explore_card import PatchCard
 from napari_bio_superposition.widgets.form_fields import CalmComboBox
+from napari_bio_superposition.widgets.gwmap_flows import FlowChart, NetworkChart
 from napari_bio_superposition.widgets.gwmap_state import GwMap
 from napari_bio_superposition.widgets.message import MessageLine
 from napari_bio_superposition.widgets.scatter_colour import colour_by_category
@@ -26,11 +37,14 @@ _HINT: Final = (
     "then a point: its z in one class against its z in the other."
 )
 _ALL, _TOP = "all genes", "top genes"
+_PLANE, _FLOW, _NETWORK = "plane", "flow", "network of "
 _MAP_PX: Final = 260
 
 
 class LandscapePanel(QWidget):
-    """Plots genes by their z in two classes, coloured by cluster; a click paints a gene.
+    """Shows genes by their z in two classes, the flow between clusterings, and networks of genes.
+
+    A click on a gene paints it; a click on a cluster of the flow makes its genes a module.
 
     Parameters
     ----------
@@ -40,7 +54,7 @@ class LandscapePanel(QWidget):
 
     gene_clicked = Signal(str)
     module_chosen = Signal(object)
-    """Names of the genes that the user drew around."""
+    """Names of the genes that the user drew around, or of a cluster that was clicked."""
     export_clicked = Signal()
 
     def __init__(self, state: GwMap, parent: QWidget | None = None) -> None:
@@ -49,6 +63,10 @@ class LandscapePanel(QWidget):
         self._plane: pd.DataFrame | None = None
         self.banner = MessageLine()
         self.genes_box, self.level_box = CalmComboBox(), CalmComboBox()
+        self.chart_box = CalmComboBox()
+        self.chart_box.setToolTip("The plane of z, the flow between resolutions, or a network")
+        self.flow, self.network = FlowChart(), NetworkChart()
+        self.charts = QStackedWidget()
         self.genes_box.addItems([_ALL, _TOP])
         self.level_box.setToolTip("Resolution of the clusters; they are no proof of regulation")
         self.find_line = QLineEdit()
@@ -67,8 +85,10 @@ class LandscapePanel(QWidget):
 
     def _lay_out(self) -> None:
         top, second = QHBoxLayout(), QHBoxLayout()
-        for widget in (self.genes_box, self.level_box):
+        for widget in (self.chart_box, self.genes_box, self.level_box):
             top.addWidget(widget, 1)
+        for chart in (self.view, self.flow, self.network):
+            self.charts.addWidget(chart)
         second.addWidget(self.find_line, 1)
         second.addWidget(self.export_button)
         layout = QVBoxLayout(self)
@@ -76,7 +96,7 @@ class LandscapePanel(QWidget):
         layout.addWidget(self.banner)
         layout.addLayout(top)
         layout.addLayout(second)
-        layout.addWidget(self.view, 1)
+        layout.addWidget(self.charts, 1)
         layout.addWidget(self.note)
 
     def _connect(self) -> None:
@@ -84,6 +104,9 @@ class LandscapePanel(QWidget):
         self.level_box.currentIndexChanged.connect(lambda _: self._show_colour())
         self.find_line.returnPressed.connect(self._on_searched)
         self.export_button.clicked.connect(self.export_clicked)
+        self.chart_box.currentIndexChanged.connect(lambda _: self._show_chart())
+        self.flow.genes_clicked.connect(self._on_cluster)
+        self.network.gene_clicked.connect(self.gene_clicked)
         self.view.row_clicked.connect(self._on_clicked)
         self.view.region_chosen.connect(self._on_region)
         self.view.row_hovered.connect(self._on_hovered)
@@ -101,7 +124,28 @@ class LandscapePanel(QWidget):
         if genes is not None and genes.banner:
             self.banner.show_error(genes.banner)
         self.export_button.setEnabled(genes is not None and genes.landscape is not None)
+        self.chart_box.blockSignals(True)
+        self.chart_box.clear()
+        self.chart_box.addItems([_PLANE, _FLOW])
+        for name in () if genes is None else genes.networks:
+            self.chart_box.addItem(f"{_NETWORK}{name}", name)
+        self.chart_box.blockSignals(False)
         self._show_plane()
+
+    def _show_chart(self) -> None:
+        """Show what is chosen; clusters of networks are those of the top genes."""
+        text, genes = self.chart_box.currentText(), self._state.genes
+        drawn = self._plane is not None
+        for box in (self.genes_box, self.level_box):
+            box.setEnabled(drawn and not text.startswith(_NETWORK))
+        if genes is None or not drawn or text == _PLANE:
+            self.charts.setCurrentWidget(self.view)
+        elif text == _FLOW and self._plane is not None:
+            self.flow.set_clusters(self._plane, self.levels)
+            self.charts.setCurrentWidget(self.flow)
+        else:
+            self.network.set_network(*genes.networks[self.chart_box.currentData()])
+            self.charts.setCurrentWidget(self.network)
 
     def _show_plane(self) -> None:
         genes = self._state.genes
@@ -110,6 +154,7 @@ class LandscapePanel(QWidget):
             self._plane = None
             self.view.set_points(np.zeros((0, 2)))
             self.note.hide()
+            self._show_chart()
             return
         plane = self._plane = landscape[1 if self.genes_box.currentText() == _TOP else 0]
         first, second = genes.classes
@@ -123,11 +168,13 @@ class LandscapePanel(QWidget):
         self.view.set_points(plane[["x", "y"]].to_numpy(np.float32), equal_axes=False)
         self.view.set_selected(None)
         self.note.setText(
-            f"{len(plane):,} genes. Click: paint a gene. Lasso: its genes as a module. Clusters "
-            "gather genes of like predictability, which is no proof of common regulation."
+            f"{len(plane):,} genes. Click: paint a gene. Lasso, or a cluster of the flow: its "
+            "genes as a module. Clusters gather genes of like predictability, no proof of common "
+            "regulation."
         )
         self.note.show()
         self._show_colour()
+        self._show_chart()
 
     @property
     def levels(self) -> list[str]:
@@ -163,6 +210,11 @@ class LandscapePanel(QWidget):
         self.view.set_selected(mask)
         self.module_chosen.emit([str(name) for name in self._plane.index[mask]])
 
+    def _on_cluster(self, genes: list[str]) -> None:
+        if self._plane is not None:
+            self.view.set_selected(np.asarray(self._plane.index.isin(genes)))
+            self.module_chosen.emit(genes)
+
     def _on_hovered(self, row: int | None, place: QPoint) -> None:
         if row is None or self._plane is None or row >= len(self._plane):
             self.card.hide()
@@ -177,7 +229,7 @@ class LandscapePanel(QWidget):
 
 
 def save_landscape(path: Path, panel: LandscapePanel) -> None:
-    """Save the plane as it is shown: CSV as numbers, PNG, SVG or PDF as a figure.
+    """Save what is shown: CSV as the numbers of the plane; PNG, SVG or PDF as a figure.
 
     Raises
     ------
@@ -193,6 +245,10 @@ def save_landscape(path: Path, panel: LandscapePanel) -> None:
         with replaced_file(path) as part:
             plane.rename_axis("gene").to_csv(part)
         return
+    chart = panel.charts.currentWidget()
+    if isinstance(chart, FlowChart | NetworkChart):
+        _save_chart(path, chart)
+        return
     from napari_bio_superposition.widgets.explore_export import draw_scatter, figure_for
 
     view: Any = panel.view
@@ -202,3 +258,31 @@ def save_landscape(path: Path, panel: LandscapePanel) -> None:
         axes.axhline(0, color="0.7", linewidth=0.8, zorder=0)
         axes.axvline(0, color="0.7", linewidth=0.8, zorder=0)
         axes.set(xlabel=view.axis_names[0], ylabel=view.axis_names[1])
+
+
+def _save_chart(path: Path, chart: FlowChart | NetworkChart) -> None:
+    """Paint a chart into a file, black on white."""
+    kind, size = path.suffix.lower(), chart.size()
+    device: Any
+    with replaced_file(path) as part:
+        if kind == ".png":
+            device = QImage(2 * size, QImage.Format.Format_RGB32)
+            device.fill(Qt.GlobalColor.white)
+        elif kind == ".svg":
+            device = QSvgGenerator()
+            device.setFileName(str(part))
+            device.setSize(size)
+            device.setViewBox(QRectF(0, 0, size.width(), size.height()))
+        elif kind == ".pdf":
+            device = QPdfWriter(str(part))
+            device.setResolution(150)
+        else:
+            raise OutputError(f"{path.name} ends in {kind!r}. Choose .png, .svg, .pdf or .csv.")
+        painter = QPainter(device)
+        scale = 1.0 if kind == ".svg" else device.width() / size.width()
+        painter.scale(scale, scale)
+        black = Qt.GlobalColor.black
+        chart.draw(painter, QRectF(0, 0, size.width(), size.height()), QColor(black))
+        painter.end()
+        if kind == ".png":
+            device.save(str(part), "PNG")
