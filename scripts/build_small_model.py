@@ -22,10 +22,13 @@ from sklearn.preprocessing import StandardScaler
 
 from napari_bio_superposition.core.progress import Job, Progress, run
 from napari_bio_superposition.core.types import FloatArray
+from napari_bio_superposition.features.rank_sum import rank_sums
+from napari_bio_superposition.features.regions import tokens_in_region
 from napari_bio_superposition.imaging.patch_config import PatchConfig
 from napari_bio_superposition.imaging.patches import extract_patches
 from napari_bio_superposition.imaging.simulate import (
     GENOTYPES,
+    SimulatedField,
     SimulationConfig,
     simulate_study,
 )
@@ -65,10 +68,10 @@ CONTRASTIVE = ContrastiveConfig(  # half an hour on one core instead of GPU-hour
 SAE = SaeConfig(
     kind="matryoshka",  # its first latents stand for whole structures (decision 0024)
     n_latents=512,
-    target_l0=32,
-    matryoshka=MatryoshkaConfig(shares=(1 / 128, 1 / 32, 1 / 8, 1.0)),
+    target_l0=16,
+    matryoshka=MatryoshkaConfig(shares=(10 / 512, 64 / 512, 1.0)),
     tokens_per_patch=512,
-    n_epochs=6,
+    n_epochs=3,
     batch_tokens=1024,
     learning_rate=5e-3,
 )
@@ -80,11 +83,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for intermediate results")
     parser.add_argument("--out", type=Path, default=bundled_folder() / "small")
     parser.add_argument("--threads", type=int, default=1, help="processor threads")
-    parser.add_argument("--sparsity", type=float, default=SAE.sparsity)
+    parser.add_argument("--target-l0", type=float, default=SAE.target_l0)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
-    config = dataclasses.replace(SAE, sparsity=options.sparsity)
+    config = dataclasses.replace(SAE, target_l0=options.target_l0)
 
     data = load_or_make_patches(options.work / "patches.npz", STUDY, SEED)
     new = load_or_make_patches(options.work / "new_plates.npz", NEW_PLATES, SEED + 3)
@@ -188,6 +191,7 @@ def describe(config: SaeConfig) -> ModelCard:
         refine_blocks=shape.refine_blocks,
         tap=config.tap,
         centring=config.centring,
+        sae_kind=config.kind,
         n_latents=config.n_latents,
         training_data=(
             f"Simulated study of this package, {STUDY.n_fields} fields of {STUDY.side_px} px, "
@@ -229,7 +233,46 @@ def measure(model: FeatureModel, data: Patches, new: Patches) -> dict[str, Any]:
         "active_token_share": round(metrics.active_token_share, 4),
         "fvu": round(metrics.fvu, 4),
         "alive_share": round(metrics.alive_share(), 4),
+        **measure_places(model),
     }
+
+
+def measure_places(model: FeatureModel) -> dict[str, float]:
+    """Return how well the best single latent maps each structure, on fields of a new study.
+
+    The latent is chosen on half of the fields and judged on the others.
+    """
+    config = SimulationConfig(side_px=512, n_plates=1, wells_per_class=1)
+    fields = list(simulate_study(config, rng=np.random.default_rng(SEED + 4)))
+    activations = np.stack([encode_some_tokens(model, field) for field in fields])
+    found = {}
+    for name in ("mitochondria", "lysosomes", "nuclei"):
+        inside = np.stack([places_in(field, name) for field in fields])
+        first = rank_sums(activations[:2].reshape(-1, model.sae.n_latents), inside[:2].ravel())
+        chosen = int(np.nanargmax(first.auroc))
+        judged = rank_sums(activations[2:, :, [chosen]].reshape(-1, 1), inside[2:].ravel())
+        found[f"best_latent_auroc_{name}"] = round(float(judged.auroc[0]), 4)
+    return found
+
+
+def encode_some_tokens(model: FeatureModel, field: SimulatedField, stride: int = 7) -> FloatArray:
+    """Return activations of every seventh token of a field, ``(token, latent)``."""
+    patches = extract_patches(field.image, ROLES, PATCHES)
+    tokens = run(encode_patches(model, patches.pixels, keep_tokens=True)).tokens
+    if tokens is None:
+        raise RuntimeError("The tokens were asked for.")
+    unit = torch.from_numpy(tokens.unit).flatten(0, 1)[::stride].float()
+    with torch.no_grad():
+        activations = model.sae.encode(unit).numpy()
+    return np.asarray(activations * tokens.norms.ravel()[::stride, None])
+
+
+def places_in(field: SimulatedField, name: str, stride: int = 7) -> npt.NDArray[np.bool_]:
+    """Return which of these tokens lie on a structure, ``(token,)``."""
+    truth = field.labels > 0 if name == "nuclei" else getattr(field, name)
+    patches = extract_patches(field.image, ROLES, PATCHES)
+    inside = tokens_in_region(patches.origins, patches.side, (patches.side // 2,) * 2, truth)
+    return inside.ravel()[::stride]
 
 
 def sample_tokens(tokens: TokenCache, stride: int = 16) -> torch.Tensor:

@@ -134,40 +134,36 @@ def simulated():
     return field, run(analyze_image(field.image, settings, models=models, keep_tokens=True)), models
 
 
-def truth_auroc(analysis: ImageAnalysis, models: LoadedModels, latent: int, mask: np.ndarray):
+def auroc_on_the_right(analysis: ImageAnalysis, models: LoadedModels, latent: int, mask):
+    """Return how well a latent maps the truth in the right half of the field."""
     tokens, patches = analysis.tokens, analysis.patches
     assert tokens is not None
     origins = patches.origins[patches.accepted]
-    inside = tokens_in_region(origins, patches.side, tokens.map_shape, mask).ravel()
-    values = latent_maps(models.features, tokens, [latent]).reshape(-1, 1)
-    return float(rank_sums(values, inside).auroc[0])
+    right = origins[:, 1] >= 128
+    inside = tokens_in_region(origins[right], patches.side, tokens.map_shape, mask).ravel()
+    maps = latent_maps(models.features, tokens, [latent])[0][right]
+    return float(rank_sums(maps.reshape(-1, 1), inside).auroc[0])
 
 
-def test_regions_over_nuclei_return_latents_of_nuclei(simulated) -> None:
-    """The best latent is one that random regions do not bring up, and lies on other nuclei too."""
+@pytest.mark.parametrize(
+    ("structure", "floor"), [("mitochondria", 0.84), ("lysosomes", 0.87), ("nuclei", 0.94)]
+)
+def test_a_region_over_a_structure_returns_a_latent_that_maps_it(
+    simulated, structure: str, floor: float
+) -> None:
+    """Painted in the left half; judged on the right. The same region put elsewhere finds nothing.
+
+    For comparison, the brightness of the structure's own channel reaches 0.92, 0.97 and 1.00: the
+    truth holds mitochondria that have lost their dye, too.
+    """
     field, analysis, models = simulated
-    nuclei = field.labels > 0
-    painted = nuclei.copy()
+    truth = field.labels > 0 if structure == "nuclei" else getattr(field, structure)
+    painted = truth.copy()
     painted[:, 128:] = False
     best = rank_latents(analysis, models, painted).iloc[0]
     assert best["p_value"] <= 0.01
-    assert best["lift"] > 3
-    unpainted = nuclei & ~painted
-    there = truth_auroc(analysis, models, int(best["latent"]), unpainted)
+    assert floor <= auroc_on_the_right(analysis, models, int(best["latent"]), truth)
+    shifted = np.roll(truth, (90, 60), (0, 1))
     moved = rank_latents(analysis, models, np.roll(painted, (90, 60), (0, 1)))
-    by_chance = truth_auroc(analysis, models, int(moved["latent"].iloc[0]), unpainted)
-    assert there > 0.54
     assert moved["q_value"].min() > 0.05
-    assert there > by_chance
-
-
-@pytest.mark.xfail(
-    strict=True,
-    reason="The bundled SAE has 8 active latents per token and shares nuclei out among many: a "
-    "latent that is active on 17 % of them cannot exceed 0.59.",
-)
-def test_one_latent_alone_maps_the_nuclei(simulated) -> None:
-    field, analysis, models = simulated
-    nuclei = field.labels > 0
-    best = rank_latents(analysis, models, nuclei)["latent"].iloc[0]
-    assert truth_auroc(analysis, models, int(best), nuclei) >= 0.9
+    assert auroc_on_the_right(analysis, models, int(moved["latent"].iloc[0]), shifted) < 0.7
