@@ -81,7 +81,7 @@ class ComparePage(FeaturesPage):
 
     def _lay_out(self) -> None:
         groups = QHBoxLayout()
-        for part in (self.first_box, QLabel("against"), self.second_box):
+        for part in (self.first_box, QLabel("vs"), self.second_box):
             groups.addWidget(part, 0 if isinstance(part, QLabel) else 1)
             if isinstance(part, CalmComboBox):
                 part.setSizeAdjustPolicy(
@@ -95,8 +95,8 @@ class ComparePage(FeaturesPage):
         self.page_layout.addLayout(groups)
         self.page_layout.addWidget(self.settings)
         self.page_layout.addWidget(split, 1)
-        self.page_layout.addWidget(self.note)
         self.page_layout.addWidget(self.explain_button)
+        self.page_layout.addWidget(self.note)
         self.page_layout.addWidget(self.message)
 
     def refresh_groups(self) -> None:
@@ -137,7 +137,8 @@ class ComparePage(FeaturesPage):
         columns = [LatentColumn(t, table[key].to_numpy(), tip, f) for key, t, f, tip in _COLUMNS]
         self.table.show_rows(table["latent"].to_numpy(), columns, table["feature"].tolist())
         self.volcano.y_title = "−log10 p"
-        self.volcano.x_title = f"log2 fold change; p of {outcome.config.level}s"
+        units = "wells" if outcome.config.level == "well" else "patches"
+        self.volcano.x_title = f"log2 fold change; p over {units}"
         self.volcano.set_points(
             _points(outcome.volcano), least_fold=outcome.config.min_log2_fold_change
         )
