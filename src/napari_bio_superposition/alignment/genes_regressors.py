@@ -179,7 +179,7 @@ def _draw_linear(n_inputs: int, n_outputs: int, generator: "torch.Generator") ->
     """Return a layer with weights uniform in ``+-1 / sqrt(n_inputs)``, torch's own default."""
     from torch import nn
 
-    layer = nn.utils.skip_init(nn.Linear, n_inputs, n_outputs)
+    layer = nn.utils.skip_init(nn.Linear, n_inputs, n_outputs)  # type: ignore[no-untyped-call]
     bound = n_inputs**-0.5
     for values in (layer.weight, layer.bias):
         nn.init.uniform_(values, -bound, bound, generator=generator)

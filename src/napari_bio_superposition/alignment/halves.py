@@ -130,7 +130,8 @@ def compare_halves(
             losses[name].append(loss)
             plans.append(plan)
         carried = image.between @ plans[1] @ rna.between.T
-        reproduced.append(measure_agreement(plans[0], carried / carried.sum()))
+        same_cells: FloatArray = np.asarray(carried / carried.sum(), dtype=np.float32)
+        reproduced.append(measure_agreement(plans[0], same_cells))
         comparison = HalvesComparison(
             {name: tuple(found) for name, found in losses.items()}, tuple(reproduced)
         )
@@ -170,7 +171,7 @@ def match_nearest(first: Matrix, second: Matrix) -> Matrix:
     without a partner.
     """
     distances = cdist(first, second)
-    plan = np.zeros_like(distances)
+    plan: Matrix = np.zeros_like(distances)
     for table, out in ((distances, plan), (distances.T, plan.T)):
         nearest: IntArray = np.argpartition(table, _NEAREST, axis=1)[:, :_NEAREST]
         rows = np.repeat(np.arange(len(table)), _NEAREST)
@@ -191,11 +192,11 @@ def _measure_cost(points: Matrix, setting: _Setting) -> FloatArray:
 
 def _couple(
     costs: tuple[FloatArray, FloatArray], setting: _Setting, report: Progress
-) -> Job[tuple[Matrix, float]]:
+) -> Job[tuple[FloatArray, float]]:
     """Return the best plan as the search found it, and its loss after refinement."""
     device = setting.config.device
     centred = centre_cost(costs[0], device=device), centre_cost(costs[1], device=device)
     search = search_basins(centred, [_EPSILON], _STARTS, keep=3, rng=setting.rng, report=report)
     plan = (yield from search)[_EPSILON][0].plan
     uniform = np.full(len(costs[0]), 1 / len(costs[0]))
-    return np.asarray(plan, np.float64), polish_plan(costs, (uniform, uniform), plan)[1]
+    return plan, polish_plan(costs, (uniform, uniform), plan)[1]

@@ -23,6 +23,7 @@ _HEAD_PX: Final = 20.0
 _BAR_PX: Final = 14.0
 _GAP_PX: Final = 4.0
 _NEAR_PX: Final = 10.0
+_NAME_PX, _LINE_PX, _MOST_NAMES = 110, 24, 6
 _EDGE = QColor(140, 140, 140, 90)
 _NODE = QColor("#4c9be8")
 _CHOSEN = QColor("#e0703c")
@@ -197,9 +198,21 @@ class NetworkChart(QWidget):
             painter.setBrush(_CHOSEN if row == self._chosen else _NODE)
             painter.drawEllipse(QPointF(*self._places[row]), radius, radius)
         painter.setPen(ink)
-        shown = set(np.argsort(-self._nodes["degree"].to_numpy(), kind="stable")[:6].tolist())
-        for row in sorted({*shown, self._chosen} - {-1}):
-            painter.drawText(QPointF(*(self._places[row] + (6, -6))), self._nodes["gene"].iloc[row])
+        for row in self._rows_to_name():
+            painter.drawText(QPointF(*(self._places[row] + (6, -6))), self._name(row))
+
+    def _rows_to_name(self) -> list[int]:
+        """Return the gene below the mouse and the most joined ones whose names do not collide."""
+        assert self._nodes is not None
+        order = np.argsort(-self._nodes["degree"].to_numpy(), kind="stable").tolist()
+        shown: list[int] = []
+        for row in ([self._chosen] if self._chosen >= 0 else []) + order:
+            away = [np.abs(self._places[row] - self._places[other]) for other in shown]
+            if all(gap[0] > _NAME_PX or gap[1] > _LINE_PX for gap in away):
+                shown.append(row)
+            if len(shown) == _MOST_NAMES:
+                break
+        return shown
 
     def _arrange(self, area: QRectF) -> None:
         assert self._nodes is not None
@@ -226,8 +239,7 @@ class NetworkChart(QWidget):
     def mouseMoveEvent(self, event: QMouseEvent | None) -> None:
         row = -1 if event is None else self._nearest(QPointF(event.pos()))
         self._choose(row)
-        named = row >= 0 and self._nodes is not None
-        self.setToolTip(str(self._nodes["gene"].iloc[row]) if named else "")
+        self.setToolTip(self._name(row) if row >= 0 else "")
 
     @override
     def leaveEvent(self, event: QEvent | None) -> None:
@@ -236,8 +248,12 @@ class NetworkChart(QWidget):
     @override
     def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:
         row = -1 if event is None else self._nearest(QPointF(event.pos()))
-        if row >= 0 and self._nodes is not None:
-            self.gene_clicked.emit(str(self._nodes["gene"].iloc[row]))
+        if row >= 0:
+            self.gene_clicked.emit(self._name(row))
+
+    def _name(self, row: int) -> str:
+        assert self._nodes is not None
+        return str(self._nodes["gene"].iloc[row])
 
     def _choose(self, row: int) -> None:
         if row != self._chosen:

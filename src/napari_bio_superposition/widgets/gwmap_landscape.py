@@ -85,8 +85,9 @@ class LandscapePanel(QWidget):
 
     def _lay_out(self) -> None:
         top, second = QHBoxLayout(), QHBoxLayout()
-        for widget in (self.chart_box, self.genes_box, self.level_box):
+        for widget in (self.genes_box, self.level_box):
             top.addWidget(widget, 1)
+        second.addWidget(self.chart_box)
         for chart in (self.view, self.flow, self.network):
             self.charts.addWidget(chart)
         second.addWidget(self.find_line, 1)
