@@ -59,6 +59,8 @@ def _paint_ticks(painter: QPainter, view: "ScatterView") -> None:
         painter.drawText(box, Qt.AlignmentFlag.AlignCenter, f"{x:.4g}")
     for y in choose_ticks(bottom, top):
         place = view.to_widget(0, y).y()
+        if place < 2 * metrics.height():
+            continue  # it would be cut off, or lie on what is written along the top
         painter.drawLine(QPointF(0, place), QPointF(_TICK_PX, place))
         start = _TICK_PX + metrics.height() + _MARGIN_PX
         painter.drawText(QPointF(start, place + metrics.ascent() / 2), f"{y:.4g}")
