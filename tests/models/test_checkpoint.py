@@ -48,6 +48,20 @@ def test_a_model_is_read_back(tiny_model, tiny_patches, saved):
     assert not any(p.requires_grad for p in loaded.encoder.parameters())
 
 
+def test_a_model_in_use_does_not_follow_its_file(saved):
+    model = load_model(saved)
+    before = model.sae.W_dec.clone()
+    path = saved / WEIGHTS_FILE
+    with path.open("rb+") as stream:  # in place, as a copy over it would
+        stream.seek(-64, 2)
+        stream.write(bytes(64))
+        stream.seek(path.stat().st_size // 2)
+        stream.write(bytes(path.stat().st_size // 4))
+    assert torch.equal(model.sae.W_dec, before)
+    with pytest.raises(ModelError, match="damaged"):
+        load_model(saved)
+
+
 def test_a_model_replaces_a_model_and_nothing_else(tiny_model, saved, tmp_path):
     before = (saved / CARD_FILE).read_text()
     save_model(tiny_model, saved, half_precision=True)

@@ -98,6 +98,8 @@ def test_a_batch_in_chunks_gives_the_same_curve():
     np.testing.assert_allclose(chunks, _finish(_training()), rtol=1e-4)
     with pytest.raises(ConfigError, match="centre_pooled"):
         replace(CONFIG, chunk_patches=3, centre_pooled=True)
+    with pytest.raises(ConfigError, match="detail_weight"):
+        replace(CONFIG, chunk_patches=3, detail_weight=1.0)
 
 
 def test_a_batch_is_shared_equally_or_not_at_all():

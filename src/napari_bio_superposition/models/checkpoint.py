@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from napari_bio_superposition.core.errors import ModelError, list_choices
@@ -147,7 +147,8 @@ def _read_tensors(path: Path, card: ModelCard) -> dict[str, Tensor]:
             "Copy the model again."
         )
     try:
-        return load_file(path)
+        # Not by the file's mapping: who overwrites the file would change the weights in use.
+        return load(path.read_bytes())
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(
             f"The weights {path} cannot be read ({error}). Copy the model again."

@@ -7,7 +7,7 @@ from typing import Final
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 
 from napari_bio_superposition.core.errors import ModelError
 from napari_bio_superposition.core.files import replaced_file
@@ -73,7 +73,8 @@ def load_encoder(folder: str | Path, device: str = "cpu") -> TrainedEncoderFolde
     with torch.device("meta"):
         encoder = Encoder(card.shape)
     try:
-        encoder.load_state_dict(load_file(path), assign=True)
+        # Not by the file's mapping: who overwrites the file would change the weights in use.
+        encoder.load_state_dict(load(path.read_bytes()), assign=True)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"The weights {path} do not fit their card ({error}). Copy the folder again."

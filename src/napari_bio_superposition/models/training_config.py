@@ -84,10 +84,10 @@ class ContrastiveConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.chunk_patches is not None and self.centre_pooled:
+        if self.chunk_patches is not None and (self.centre_pooled or self.detail_weight > 0):
             raise ConfigError(
-                "ContrastiveConfig.chunk_patches takes a batch apart, whose mean centre_pooled "
-                "needs. Set one of them only."
+                "ContrastiveConfig.chunk_patches takes a batch apart, which centre_pooled and "
+                "detail_weight need as a whole. Leave it out, or set these to false and 0."
             )
 
 
