@@ -110,17 +110,18 @@ class Bench:
         assert place is not None
         return float(place[0]), float(place[1])
 
-    def hover(self, panel: Any, place: tuple[float, float] | None) -> None:
+    def hover(self, panel: Any, row: int | None) -> None:
         """Bring the mouse over a point until its card shows, or beside all until none does."""
         polls = itertools.count()
 
         def is_told() -> bool:
-            if panel.card.isVisible() == (place is not None):
+            if panel.card.isVisible() == (row is not None):
                 return True
             if next(polls) % 50 == 0:  # again where the events of the mouse were lost under load
                 self.qtbot.mouseMove(panel.view, QPoint(3, 3))  # where it is already tells nothing
-                if place is not None:
-                    self.qtbot.mouseMove(panel.view, QPointF(*place).toPoint())
+                if row is not None:  # found anew: the canvas may have got another size
+                    place = QPointF(*self.place_of(panel.view, row)).toPoint()
+                    self.qtbot.mouseMove(panel.view, place)
             return False
 
         self.qtbot.waitUntil(is_told, timeout=_TIMEOUT_MS)
@@ -243,7 +244,7 @@ def _check_trajectory(bench: Bench) -> None:
     is_gba = (bench.widget.study.table.obs[Keys.GENOTYPE] == "GBA").to_numpy()
     np.testing.assert_array_equal(drawn, is_gba)
     rows = np.flatnonzero(drawn)[:5].tolist()
-    bench.hover(panel, bench.place_of(panel.view, rows[0]))
+    bench.hover(panel, rows[0])
     assert f"{Keys.DEATH}: " in panel.card.text.text()
     bench.drag_around(panel.view, rows)
     assert set(rows) <= set(bench.widget.study.selection.rows)
@@ -400,8 +401,7 @@ def _check_view(opened: Bench) -> None:
 def _check_card(opened: Bench) -> None:
     panel = opened.widget.embedding
     opened.choose(panel.colour_box, "score")
-    place = opened.place_of(panel.view, 80)
-    opened.hover(panel, place)
+    opened.hover(panel, 80)
     assert "p/" in panel.card.text.text()
     assert "score: 0.5" in panel.card.text.text()
     assert panel.view.rect().contains(panel.card.geometry())

@@ -12,6 +12,7 @@ from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import run
 from napari_bio_superposition.features.lazy_table import is_on_disk, open_table
 from napari_bio_superposition.manifold.embedding_config import EmbeddingConfig
+from napari_bio_superposition.manifold.trajectory_config import TrajectoryConfig
 from napari_bio_superposition.widgets import explore_controller
 from napari_bio_superposition.widgets.explore_controller import ExploreController
 from napari_bio_superposition.widgets.study import Study
@@ -59,7 +60,8 @@ def test_groups_on_disk_are_compared_by_drawn_patches(on_disk: ExploreController
 
 def test_a_table_on_disk_is_laid_out_by_drawn_patches(on_disk: ExploreController) -> None:
     settings = EmbedConfig(
-        with_trajectory=False, embedding=EmbeddingConfig(umap=False, phate="never", n_pcs=4)
+        embedding=EmbeddingConfig(umap=False, phate="never", n_pcs=4),
+        trajectory=TrajectoryConfig(n_roots=0),
     )
     result = run(on_disk.embed(settings))
     assert any("120 of 400 patches" in notice for notice in result.notices)
@@ -71,3 +73,9 @@ def test_a_table_on_disk_is_laid_out_by_drawn_patches(on_disk: ExploreController
     assert list(table.obs_names[drawn]) == list(result.table.obs_names)
     assert "neighbors" not in table.uns  # a graph of some rows is none of all
     assert is_on_disk(table)
+    known = table.obs[Keys.PSEUDOTIME].notna().to_numpy()
+    np.testing.assert_array_equal(known, drawn)
+    assert on_disk.read_graph(Keys.GENOTYPE).sizes.sum() == 120
+    trend = run(on_disk.follow_feature("latent_00003", "GBA"))
+    assert len(trend.values) == 400
+    assert trend.curve.n_patches > 50

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
@@ -28,7 +29,7 @@ def draw_rows(
     Parameters
     ----------
     strata
-        Name of each row's stratum, for instance its well, ``(n,)``.
+        Number or name of each row's stratum, for instance its well, ``(n,)``.
     n_rows
         How many are drawn; all where there are no more.
     preferred
@@ -52,6 +53,14 @@ def draw_rows(
     place[order] = np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     # The first of every stratum, then the second of every one that has two, and so on.
     return np.sort(np.lexsort((rank, place))[:n_rows])
+
+
+def number_strata(obs: pd.DataFrame, *columns: str) -> IntArray:
+    """Return the number of each row's combination of those *columns* that there are."""
+    known = [name for name in columns if name in obs]
+    if not known:
+        return np.zeros(len(obs), np.int64)
+    return obs.groupby(known, observed=True, dropna=False).ngroup().to_numpy(np.int64)
 
 
 def read_rows(adata: AnnData, rows: IntArray) -> Job[AnnData]:

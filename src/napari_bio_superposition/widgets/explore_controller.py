@@ -182,11 +182,14 @@ class ExploreController:
 
     def _draw_groups(self, table: "AnnData", *groups: BoolArray) -> Job[tuple["AnnData", IntArray]]:
         """Return a table in memory with patches of each group, and their rows."""
-        from napari_bio_superposition.features.drawn_rows import draw_rows, read_rows
+        from napari_bio_superposition.features.drawn_rows import (
+            draw_rows,
+            number_strata,
+            read_rows,
+        )
 
         rng = np.random.default_rng(0)
-        known = Keys.GROUP in table.obs
-        wells = np.asarray(table.obs[Keys.GROUP].astype(str) if known else np.zeros(table.n_obs))
+        wells = number_strata(table.obs, Keys.GROUP)
         drawn = [
             own[draw_rows(wells[own], COMPARED_PATCHES, rng=rng)]
             for own in map(np.flatnonzero, groups)

@@ -1,6 +1,6 @@
 """What a table offers to be shown: layouts, columns to colour by, where patches lie. No Qt."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -122,10 +122,12 @@ def take_over(adata: "AnnData", computed: "AnnData", rows: IntArray) -> None:
     rows
         Position in *adata* of each row of *computed*.
     """
+    place = np.full(adata.n_obs, -1)  # by position: a million names are slow to look up
+    place[rows] = np.arange(computed.n_obs)
     for name in computed.obs.columns:
         if name not in adata.obs or str(name).startswith(_COMPUTED):
-            column = computed.obs[name]
-            adata.obs[name] = column.reindex(adata.obs_names)
+            column = computed.obs[name].reset_index(drop=True)
+            adata.obs[name] = column.reindex(place).set_axis(adata.obs_names)
     for key, array in computed.obsm.items():
         if key in _INPUT:
             continue
@@ -134,7 +136,8 @@ def take_over(adata: "AnnData", computed: "AnnData", rows: IntArray) -> None:
         adata.obsm[key] = full
     is_whole = computed.n_obs == adata.n_obs and np.array_equal(rows, np.arange(adata.n_obs))
     for key, value in computed.uns.items():
-        if is_whole or "connectivities_key" not in value:  # a graph of some rows is none of all
+        is_graph = isinstance(value, Mapping) and "connectivities_key" in value
+        if is_whole or not is_graph:  # a graph of some rows is none of all
             adata.uns[key] = value
     if is_whole:
         for key, graph in computed.obsp.items():

@@ -112,21 +112,21 @@ def draw_patches(
     Of a table on disk `FROM_DISK` patches are drawn where no number is asked for, as evenly from
     the wells of all groups as these have them.
     """
-    from napari_bio_superposition.features.drawn_rows import draw_rows, read_rows
+    from napari_bio_superposition.features.drawn_rows import draw_rows, number_strata, read_rows
     from napari_bio_superposition.features.lazy_table import is_on_disk
 
     most, on_disk = config.max_patches_per_group, is_on_disk(adata)
     outcome = _outcome_of(adata, config)
     known = adata.obs[outcome].notna().to_numpy() if outcome else np.ones(adata.n_obs, bool)
-    groups = _column(adata, config.group_by)
     if most is not None and adata.n_obs > most:
+        groups = _column(adata, config.group_by)
         kept = []
         for name in np.unique(groups):
             rows = rng.permutation(np.flatnonzero(groups == name))
             kept.append(rows[np.argsort(~known[rows], kind="stable")][:most])
         rows = np.sort(np.concatenate(kept))
     elif on_disk:
-        strata = np.char.add(np.char.add(groups, "/"), _column(adata, config.unit))
+        strata = number_strata(adata.obs, config.group_by, config.unit)
         rows = draw_rows(strata, FROM_DISK, preferred=known, rng=rng)
     else:
         return DrawnPatches(adata)
