@@ -60,7 +60,8 @@ def number_strata(obs: pd.DataFrame, *columns: str) -> IntArray:
     known = [name for name in columns if name in obs]
     if not known:
         return np.zeros(len(obs), np.int64)
-    return obs.groupby(known, observed=True, dropna=False).ngroup().to_numpy(np.int64)
+    numbers: IntArray = obs.groupby(known, observed=True, dropna=False).ngroup().to_numpy(np.int64)
+    return numbers
 
 
 def read_rows(adata: AnnData, rows: IntArray) -> Job[AnnData]:
