@@ -63,7 +63,8 @@ def unread_share(feature_map: Tensor, patches: Tensor) -> Tensor:
     Tensor
         Scalar from 0 to 1: mean over channels of the unexplained share of the variance.
     """
-    brightness = functional.adaptive_avg_pool2d(patches.float(), feature_map.shape[2:])
+    height, width_px = feature_map.shape[2:]
+    brightness = functional.adaptive_avg_pool2d(patches.float(), (height, width_px))
     tokens, wanted = (x.float().movedim(1, -1).flatten(0, 2) for x in (feature_map, brightness))
     tokens, wanted = tokens - tokens.mean(0), wanted - wanted.mean(0)
     with torch.no_grad():  # at the least squares the error does not change with the read-out
@@ -71,7 +72,8 @@ def unread_share(feature_map: Tensor, patches: Tensor) -> Tensor:
         gram.diagonal().add_(_RIDGE * gram.diagonal().mean().clamp_min(1e-12))
         read_out = torch.linalg.solve(gram, tokens.T @ wanted)
     missed = (wanted - tokens @ read_out).square().sum(0)
-    return (missed / wanted.square().sum(0).clamp_min(1e-12)).mean()
+    shares: Tensor = missed / wanted.square().sum(0).clamp_min(1e-12)
+    return shares.mean()
 
 
 class KeyQueue:

@@ -151,7 +151,8 @@ def pack_kernel(kernel: Tensor) -> Kernel:
     is returned as it is.
     """
     operators = torch.ops.mkldnn
-    if not torch.backends.mkldnn.is_available() or not all(
+    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not there or not all(
         hasattr(operators, name) for name in ("_reorder_linear_weight", "_linear_pointwise")
     ):
         return kernel
