@@ -31,7 +31,7 @@ from napari_bio_superposition.widgets.study import Study
 
 PLUGIN = "napari-bio-superposition"
 WIDTH_PX, HEIGHT_PX = 1366, 768
-RARE = 0.25
+RARE = 0.5
 """Firing rate up to which a feature is silent in most places."""
 ZOOM = 1.8
 SETTLE_MS = 400
