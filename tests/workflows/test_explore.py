@@ -2,6 +2,7 @@
 
 import base64
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -119,19 +120,20 @@ def test_channels_effects_and_maps_are_asked_of_an_image(
 def test_notes_and_lists_are_kept_for_the_model(
     study: Path, tiny_model_folder: Path, tmp_path: Path
 ) -> None:
+    model = shutil.copytree(tiny_model_folder, tmp_path / "model")  # other tests take notes, too
+    notes_of_model(str(model)).unlink(missing_ok=True)
     ask(
-        study, tiny_model_folder, tmp_path, do="note", features=("latent_00003",), name="threads",
+        study, model, tmp_path, do="note", features=("latent_00003",), name="threads",
         note="only in the periphery",
     )  # fmt: skip
-    listed = ask(study, tiny_model_folder, tmp_path, do="list", keep_list="few", n_shown=2)
-    book = read_notes(notes_of_model(str(tiny_model_folder)))
+    listed = ask(study, model, tmp_path, do="list", keep_list="few", n_shown=2)
+    book = read_notes(notes_of_model(str(model)))
     assert book.names[3] == "threads"
     assert book.notes[3] == "only in the periphery"
     assert len(book.latents_of("few")) == 12
     assert len(listed.found) == 2
-    notes_of_model(str(tiny_model_folder)).unlink()
     with pytest.raises(TableError, match="about one feature"):
-        ask(study, tiny_model_folder, tmp_path, do="note", name="x")
+        ask(study, model, tmp_path, do="note", name="x")
 
 
 def test_the_gallery_is_one_page_with_all_its_pictures(
