@@ -16,7 +16,7 @@ from napari_bio_superposition.models.memory import choose_batch_size, is_out_of_
 from napari_bio_superposition.models.sae import JumpReLU
 from napari_bio_superposition.models.sparse_codes import CodeCollector, SparseCodes
 
-_SMALLEST_CHUNK_CPU = 512
+_SMALLEST_CHUNK_CPU = 256
 _ACTIVATIONS_PER_CHUNK_CPU = 1 << 20
 """A chunk's activations stay in the cache of a processor; larger dictionaries get fewer tokens."""
 _CHUNK_GPU = 8192
