@@ -131,12 +131,14 @@ def test_the_events_are_valid_records(trained: Path) -> None:
     assert n_events == 1 + read_report(trained).n_steps + 3 * 3  # version, losses, three measures
 
 
-def test_a_stopped_training_goes_on_with_the_very_same_curve(
-    study: Path, trained: Path, tmp_path: Path
+@pytest.mark.parametrize("epochs", [1.5, 2.0], ids=["within an epoch", "before its probe"])
+def test_a_stopped_training_goes_on_with_the_very_same_curves(
+    study: Path, trained: Path, tmp_path: Path, epochs: float
 ) -> None:
     arguments = (study / "images", study / "table.csv", CONFIG, tmp_path / "model")
+    stop = int(epochs * read_report(trained).n_steps / CONFIG.contrastive.n_epochs)
     job = train_encoder_model(*arguments)
-    while "loss" not in (progress := next(job)).values or progress.done < 9:
+    while "loss" not in (progress := next(job)).values or progress.done < stop:
         pass
     job.close()
     assert (tmp_path / "model" / STATE).exists()
@@ -144,9 +146,10 @@ def test_a_stopped_training_goes_on_with_the_very_same_curve(
         run(train_encoder_model(*arguments))
     seen: list[Progress] = []
     run(train_encoder_model(*arguments, resume=True), seen.append)
-    assert next(p.done for p in seen if "loss" in p.values) == 10
-    whole, resumed = (pd.read_csv(f / "curve.csv") for f in (trained, tmp_path / "model"))
-    pd.testing.assert_frame_equal(whole, resumed)
+    assert next(p.done for p in seen if "loss" in p.values) == stop + 1
+    for name in ("curve.csv", "validation.csv"):
+        whole, resumed = (pd.read_csv(f / name) for f in (trained, tmp_path / "model"))
+        pd.testing.assert_frame_equal(whole, resumed)
     again = run(train_encoder_model(*arguments, resume=True))
     assert again.accuracy == read_report(trained).accuracy
 

@@ -149,15 +149,14 @@ class EncoderRun:
         """Take all steps, with a probe after each some epochs; saves when closed."""
         last_save = time.monotonic()
         try:
+            yield from self._probe_if_due()  # where a run was closed between its last step and this
             while not self.training.finished:
                 for progress in self.training.run_epoch():
                     yield progress
                     if time.monotonic() - last_save > 60 * self.config.save_minutes:
                         self.save()
                         last_save = time.monotonic()
-                done = self.training.finished
-                if done or self.training.epoch % self.config.probe_every == 0:
-                    yield from self._probe_validation()
+                yield from self._probe_if_due()
                 self.save()
         except GeneratorExit:  # closed between two steps: a moment to go on from
             self.save()
@@ -176,6 +175,14 @@ class EncoderRun:
                 "best": self.best,
             }
             save_state(state, self.out / STATE)
+
+    def _probe_if_due(self) -> Job[None]:
+        """Probe at the end of each some epochs and of the training, once."""
+        training, probed = self.training, {row.step for row in self.log.probes}
+        at_an_end = training.step > 0 and training.step % training.n_per_epoch == 0
+        wanted = training.finished or training.epoch % self.config.probe_every == 0
+        if at_an_end and wanted and training.step not in probed:
+            yield from self._probe_validation()
 
     def _probe_validation(self) -> Job[None]:
         """Measure the encoder on validation wells, and remember it where it is the best."""
