@@ -29,6 +29,7 @@ from napari_bio_superposition.models.card import ModelCard
 from napari_bio_superposition.models.encoder import Encoder, EncoderConfig
 from napari_bio_superposition.models.feature_model import FeatureModel
 from napari_bio_superposition.models.inference import TokenCache, latent_maps
+from napari_bio_superposition.models.latent_pooling import LatentPooling
 from napari_bio_superposition.models.region_query import stream_activations
 from napari_bio_superposition.models.sae_gated import GatedSAE
 from napari_bio_superposition.models.sparse_codes import CodeCollector, SparseCodes
@@ -163,9 +164,9 @@ def _make_codes(model: FeatureModel, tokens: TokenCache) -> SparseCodes | None:
     """Return the codes of tokens whose patches are all alike, as those of `_make_tokens` are."""
     n_patches, n_tokens = tokens.norms.shape
     collector = CodeCollector(1, n_tokens, model.card.n_latents, token_bytes=0)
-    for part in torch.split(torch.from_numpy(tokens.unit[0]).float(), 512):
-        collector.add_tokens(model.sae.jump().activate(part))
-    collector.end_patch(0)
+    unit = torch.from_numpy(tokens.unit[:1]).float()
+    (pooled,) = LatentPooling(model.sae.jump()).pool(unit, keep_codes=True)
+    collector.put(0, pooled.codes)
     one = collector.collect()
     if one is None:
         return None

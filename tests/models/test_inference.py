@@ -3,15 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from napari_bio_superposition.core.errors import DeviceError, ModelError
 from napari_bio_superposition.core.progress import run
-from napari_bio_superposition.models import inference
-from napari_bio_superposition.models.inference import encode_patches, latent_maps
+from napari_bio_superposition.models.inference import TokenCache, encode_patches, latent_maps
 from napari_bio_superposition.models.memory import choose_batch_size, is_out_of_memory
-from napari_bio_superposition.models.sae import JumpReLU
 
 
 def full_activations(model, pixels) -> torch.Tensor:
@@ -42,22 +38,6 @@ def test_results_do_not_depend_on_the_batch(tiny_model, tiny_patches):
     all_at_once = run(encode_patches(tiny_model, tiny_patches, batch_size=7))
     np.testing.assert_allclose(one.activations, all_at_once.activations, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(one.cnn, all_at_once.cnn, rtol=1e-3, atol=1e-5)
-
-
-@settings(max_examples=25, deadline=None)
-@given(chunk=st.integers(1, 80), n_tokens=st.integers(1, 70), seed=st.integers(0, 99))
-def test_results_do_not_depend_on_the_chunk(chunk, n_tokens, seed):
-    chance = torch.Generator().manual_seed(seed)
-    W, b, threshold = torch.randn(4, 9, generator=chance), torch.randn(9, generator=chance), 0.2
-    jump = JumpReLU(W, b, torch.full((9,), threshold))
-    unit = torch.nn.functional.normalize(torch.randn(n_tokens, 4, generator=chance), dim=1)
-    scale = torch.rand(n_tokens, generator=chance)
-    expected = jump.activate(unit) * scale[:, None]
-    mean, largest, firing, squares = inference._pool(jump, unit, scale, chunk=chunk)
-    torch.testing.assert_close(mean, expected.mean(0))
-    torch.testing.assert_close(largest, expected.amax(0))
-    torch.testing.assert_close(firing, (expected > 0).float().mean(0))
-    torch.testing.assert_close(squares, expected.square().mean(0))
 
 
 def test_maps_of_chosen_latents_average_to_the_pooled_features(tiny_model, tiny_patches):
@@ -156,7 +136,7 @@ def test_latents_and_tokens_that_do_not_fit_are_refused(tiny_model, tiny_patches
     tokens = run(encode_patches(tiny_model, tiny_patches, keep_tokens=True)).tokens
     with pytest.raises(ModelError, match="0 to 23"):
         latent_maps(tiny_model, tokens, [24])
-    narrow = inference.TokenCache(tokens.unit[..., :8], tokens.norms, tokens.map_shape)
+    narrow = TokenCache(tokens.unit[..., :8], tokens.norms, tokens.map_shape)
     with pytest.raises(ModelError, match="8 channels"):
         latent_maps(tiny_model, narrow, [0])
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from napari_bio_superposition.core.progress import run
-from napari_bio_superposition.models import sparse_codes
+from napari_bio_superposition.models import latent_pooling, sparse_codes
 from napari_bio_superposition.models.inference import encode_patches, latent_maps
-from napari_bio_superposition.models.sparse_codes import CodeCollector
+from napari_bio_superposition.models.sparse_codes import CodeCollector, gather_codes
 
 
 @pytest.mark.parametrize("norm_restored", [True, False])
@@ -35,27 +35,21 @@ def test_maps_from_codes_average_to_the_pooled_features(tiny_model, tiny_patches
 
 def test_planted_codes_come_back_where_they_were():
     collector = CodeCollector(2, 5, 3, token_bytes=0)
-    first = torch.tensor([[0, 1, 0], [0, 0, 0], [2, 0, 0.0]])
-    second = torch.tensor([[0, 0.5, 0], [4, 0, 0.0]])
-    collector.add_tokens(first)
-    collector.add_tokens(second)
-    collector.end_patch(1)  # patch 0 stays silent
+    planted = torch.tensor([[0, 1, 0], [0, 0, 0], [2, 0, 0], [0, 0.5, 0], [4, 0, 0]])
+    collector.put(1, gather_codes(planted).tocsc())  # patch 0 stays silent
     codes = collector.collect()
     maps = np.full((3, 2, 5), 7, np.float32)
     for latent in range(3):
         codes.fill_map(latent, maps[latent])
     np.testing.assert_array_equal(maps[:, 0], 0)
-    np.testing.assert_array_equal(maps[:, 1], torch.cat([first, second]).T)
+    np.testing.assert_array_equal(maps[:, 1], planted.T)
     assert codes.nbytes == 4 * 2 * 4 + (1 + 2) * 4  # starts; uint8 and float16 of four codes
 
 
 def test_a_patch_that_is_encoded_again_replaces_its_first_codes():
     collector = CodeCollector(1, 2, 2, token_bytes=0)
-    collector.add_tokens(torch.ones(2, 2))
-    collector.forget_part()  # memory ran out within the patch
     for value in (3.0, 5.0):
-        collector.add_tokens(torch.tensor([[0, value], [0, 0]]))
-        collector.end_patch(0)
+        collector.put(0, gather_codes(torch.tensor([[0, value], [0, 0]])).tocsc())
     found = np.zeros((1, 2), np.float32)
     codes = collector.collect()
     codes.fill_map(1, found)
@@ -79,5 +73,5 @@ def test_without_tokens_no_codes_are_gathered(tiny_model, tiny_patches, monkeypa
     def refuse(*_):
         raise AssertionError("codes were gathered")
 
-    monkeypatch.setattr(CodeCollector, "add_tokens", refuse)
+    monkeypatch.setattr(latent_pooling, "gather_codes", refuse)
     assert run(encode_patches(tiny_model, tiny_patches[:2])).tokens is None

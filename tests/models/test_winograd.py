@@ -12,7 +12,6 @@ from napari_bio_superposition.models.encoder import EncoderConfig, create_networ
 from napari_bio_superposition.models.winograd import (
     Convolution3x3,
     convolve,
-    pack_kernel,
     pays_off,
     transform_kernel,
 )
@@ -39,14 +38,6 @@ def test_equal_to_the_librarys_convolution(shape, layout):
     assert result.is_contiguous(memory_format=torch.channels_last)
     assert relative_error(result, x, weight, bias.double()) < 1e-5
     assert relative_error(convolve(x, transform_kernel(weight), None), x, weight, None) < 1e-5
-    packed = pack_kernel(transform_kernel(weight))
-    assert relative_error(convolve(x, packed, bias), x, weight, bias.double()) < 1e-5
-
-
-def test_a_version_without_the_packed_products_takes_the_usual_ones(monkeypatch):
-    kernel = transform_kernel(random(7, 5, 3, 3))
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    assert pack_kernel(kernel) is kernel
 
 
 def test_the_result_does_not_depend_on_the_number_of_threads():

@@ -6,20 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from napari_bio_superposition.core.errors import DeviceError, ModelError
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.types import FloatArray
 from napari_bio_superposition.models.feature_model import FeatureModel
+from napari_bio_superposition.models.latent_pooling import LatentPooling, PooledPatch
 from napari_bio_superposition.models.memory import choose_batch_size, is_out_of_memory
-from napari_bio_superposition.models.sae import JumpReLU
 from napari_bio_superposition.models.sparse_codes import CodeCollector, SparseCodes
 
-_SMALLEST_CHUNK_CPU = 256
-_ACTIVATIONS_PER_CHUNK_CPU = 1 << 20
-"""A chunk's activations stay in the cache of a processor; larger dictionaries get fewer tokens."""
-_CHUNK_GPU = 8192
 _TOKEN_VALUES_PER_MAP_CHUNK = 1 << 19
 _STEP = "Encoding patches"
 
@@ -116,12 +111,13 @@ def encode_patches(
     """
     _check_pixels(model, pixels)
     results = _Results(model, pixels, keep_tokens=keep_tokens)
+    pooling = LatentPooling(model.sae.jump())
     batch_size = batch_size or choose_batch_size(model, side=pixels.shape[-1])
     n, start = len(pixels), 0
     yield Progress(_STEP, 0, n, "patches")
     while start < n:
         stop = min(n, start + batch_size)
-        if _fits(model, pixels[start:stop], results, start):
+        if _fits(model, pooling, pixels[start:stop], results, start):
             start = stop
             yield Progress(_STEP, start, n, "patches")
         else:
@@ -218,17 +214,26 @@ class _Results:
         pooled = self.activations, self.maxima, self.firing, self.squares
         return EncodedPatches(*pooled, self.cnn, tokens)
 
-    def put(self, row: int, pooled: Tensor) -> None:
-        """Take what `_pool` returned of a patch."""
+    @property
+    def keep_codes(self) -> bool:
+        """Whether activations are wanted, too."""
+        return self.unit is not None and not self.codes.gave_up
+
+    def put(self, row: int, pooled: PooledPatch) -> None:
+        """Take what was pooled over a patch."""
         arrays = self.activations, self.maxima, self.firing, self.squares
-        for array, values in zip(arrays, pooled.cpu().numpy(), strict=True):
+        for array, values in zip(arrays, pooled.values.cpu().numpy(), strict=True):
             array[row] = values
+        if pooled.codes is not None:
+            self.codes.put(row, pooled.codes)
 
 
-def _fits(model: FeatureModel, pixels: FloatArray, results: _Results, start: int) -> bool:
+def _fits(
+    model: FeatureModel, pooling: LatentPooling, pixels: FloatArray, results: _Results, start: int
+) -> bool:
     """Encode a batch; False where memory ran out (all that it held is free on return)."""
     try:
-        _encode_batch(model, pixels, results, start)
+        _encode_batch(model, pooling, pixels, results, start)
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             return False
@@ -237,7 +242,9 @@ def _fits(model: FeatureModel, pixels: FloatArray, results: _Results, start: int
 
 
 @torch.no_grad()
-def _encode_batch(model: FeatureModel, pixels: FloatArray, results: _Results, start: int) -> None:
+def _encode_batch(
+    model: FeatureModel, pooling: LatentPooling, pixels: FloatArray, results: _Results, start: int
+) -> None:
     batch = torch.from_numpy(np.ascontiguousarray(pixels)).to(model.device)
     tokens = model.prepare(model.feature_map(batch))
     seen = tokens.restored if model.card.norm_restored else tokens.unit
@@ -246,48 +253,10 @@ def _encode_batch(model: FeatureModel, pixels: FloatArray, results: _Results, st
     if results.unit is not None:
         results.unit[start:stop] = tokens.unit.half().cpu().numpy()
         results.norms[start:stop] = tokens.norms.cpu().numpy()
-    scale = tokens.norms if model.card.norm_restored else torch.ones_like(tokens.norms)
-    jump, codes = model.sae.jump(), None if results.unit is None else results.codes
-    if codes is not None:
-        codes.forget_part()
-    for row, (unit, norms) in enumerate(zip(tokens.unit, scale, strict=True), start=start):
-        results.put(row, _pool(jump, unit, norms, codes=codes))
-        if codes is not None:
-            codes.end_patch(row)
-
-
-def _pool(
-    jump: JumpReLU,
-    unit: Tensor,
-    scale: Tensor,
-    *,
-    chunk: int | None = None,
-    codes: CodeCollector | None = None,
-) -> Tensor:
-    """Return mean and maximum of the scaled activations, firing, mean square: ``(4, latents)``.
-
-    ``unit`` is ``(token, width)``, ``scale`` ``(token,)``. Everything of the size
-    token x latents lives in two buffers of one chunk.
-    """
-    chunk = chunk or _choose_chunk(jump.W.shape[1], unit.device)
-    buffers = unit.new_empty((2, min(chunk, len(unit)), jump.W.shape[1]))
-    total, largest, count, squares = unit.new_zeros((4, jump.W.shape[1]))
-    for part, norms in zip(torch.split(unit, chunk), torch.split(scale, chunk), strict=True):
-        out, active = buffers[:, : len(part)]
-        jump.activate_into(part, out, active)
-        if codes is not None:
-            codes.add_tokens(out)
-        count += active.sum(0)
-        total += norms @ out
-        torch.maximum(largest, out.mul_(norms[:, None]).amax(0), out=largest)
-        squares += torch.mul(out, out, out=active).sum(0)
-    return torch.stack([total / len(unit), largest, count / len(unit), squares / len(unit)])
-
-
-def _choose_chunk(n_latents: int, device: torch.device) -> int:
-    if device.type != "cpu":
-        return _CHUNK_GPU
-    return max(_SMALLEST_CHUNK_CPU, _ACTIVATIONS_PER_CHUNK_CPU // n_latents)
+    scale = tokens.norms if model.card.norm_restored else None
+    pooled = pooling.pool(tokens.unit, scale, keep_codes=results.keep_codes)
+    for row, patch in enumerate(pooled, start=start):
+        results.put(row, patch)
 
 
 def _check_pixels(model: FeatureModel, pixels: FloatArray) -> None:

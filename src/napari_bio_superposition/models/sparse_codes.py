@@ -65,47 +65,28 @@ class CodeCollector:
     """
 
     def __init__(self, n: int, n_tokens: int, n_latents: int, *, token_bytes: int) -> None:
-        self._shape = n_tokens, n_latents
         self._most_codes = max(_MOST_BYTES, _SHARE_OF_TOKENS * token_bytes) // _BYTES_PER_CODE
         self._starts = np.zeros((n, n_latents + 1), np.uint32)
         self._most_codes -= self._starts.size
         self._index_type = np.min_scalar_type(max(0, n_tokens - 1))
         none = np.zeros(0, self._index_type), np.zeros(0, np.float16)
         self._patches = [none] * n
-        self._parts: list[tuple[npt.NDArray[np.intp], FloatArray]] = []
-        self._n_seen = 0
         self._n_codes = 0
         self.gave_up = self._most_codes <= 0
 
-    def add_tokens(self, activations: Tensor) -> None:
-        """Take the activations of the next tokens of a patch, ``(token, n_latents)``."""
+    def put(self, patch: int, codes: sparse.csc_matrix) -> None:
+        """Take the codes ``(token, n_latents)`` of a patch, in place of those it had before."""
         if self.gave_up:
             return
-        flat, values = _find_nonzero(activations)
-        self._parts.append((flat + self._n_seen * self._shape[1], values))
-        self._n_seen += len(activations)
-
-    def end_patch(self, patch: int) -> None:
-        """Put what was added since the last patch under the number *patch*, in place of before."""
-        if self.gave_up:
-            return
-        flat = np.concatenate([part for part, _ in self._parts])
-        values = np.concatenate([part for _, part in self._parts])
-        self._parts, self._n_seen = [], 0
-        self._n_codes += len(flat) - len(self._patches[patch][0])
+        self._n_codes += codes.nnz - len(self._patches[patch][0])
         if self._n_codes > self._most_codes:
             self.gave_up, self._patches = True, []
             return
-        by_latent = _sort_by_latent(flat, values, self._shape)
-        self._starts[patch] = by_latent.indptr
+        self._starts[patch] = codes.indptr
         self._patches[patch] = (
-            by_latent.indices.astype(self._index_type),
-            by_latent.data.astype(np.float16),
+            codes.indices.astype(self._index_type),
+            codes.data.astype(np.float16),
         )
-
-    def forget_part(self) -> None:
-        """Drop tokens of a patch that did not come to its end."""
-        self._parts, self._n_seen = [], 0
 
     def collect(self) -> SparseCodes | None:
         """Return the codes of all patches; ``None`` where they were given up."""
@@ -115,19 +96,16 @@ class CodeCollector:
         return SparseCodes(self._starts, tokens, tuple(values for _, values in self._patches))
 
 
-def _find_nonzero(activations: Tensor) -> tuple[npt.NDArray[np.intp], FloatArray]:
-    """Return positions in the flattened matrix, and the values there."""
+def gather_codes(activations: Tensor) -> sparse.csr_matrix:
+    """Return the nonzero ones of activations ``(token, latent)`` as a sparse matrix."""
+    shape = activations.shape
     if activations.device.type == "cpu":
         matrix = activations.numpy()
         flat = np.flatnonzero(matrix != 0)  # six times faster than on the numbers themselves
-        return flat, matrix.reshape(-1)[flat]
-    found = torch.nonzero(activations.reshape(-1))[:, 0]
-    return found.cpu().numpy(), activations.reshape(-1)[found].cpu().numpy()
-
-
-def _sort_by_latent(
-    flat: npt.NDArray[np.intp], values: FloatArray, shape: tuple[int, int]
-) -> sparse.csc_matrix:
+        values = matrix.reshape(-1)[flat]
+    else:
+        found = torch.nonzero(activations.reshape(-1))[:, 0]
+        flat, values = found.cpu().numpy(), activations.reshape(-1)[found].cpu().numpy()
     token, latent = np.divmod(flat, shape[1])
     ends = np.searchsorted(token, np.arange(shape[0] + 1))
-    return sparse.csr_matrix((values, latent, ends), shape=shape).tocsc()
+    return sparse.csr_matrix((values, latent, ends), shape=tuple(shape))

@@ -9,13 +9,13 @@ for the layers of our encoder; see ``benchmarks/bench_models.py`` for the ratio.
 import functools
 import math
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from napari_bio_superposition.models.products import FixedMatrix, map_single_threaded
 
 _TILE: Final = 4
 _PATCH: Final = 6
@@ -50,8 +50,8 @@ _OUTPUT: Final = (
     (0.0, 1.0, -1.0, 8.0, -8.0, 1.0),
 )
 
-Kernel: TypeAlias = Tensor | tuple[Tensor, ...]
-"""``(36, n_in, n_out)``, or 36 packed matrices ``(n_out, n_in)``."""
+Kernel: TypeAlias = tuple[FixedMatrix, ...]
+"""36 matrices ``(n_in, n_out)``."""
 
 
 class Convolution3x3(nn.Conv2d):
@@ -94,7 +94,7 @@ class TransformedKernel:
             return transform_kernel(weight)
         key = (weight.data_ptr(), weight._version, weight.shape, weight.stride())
         if self._kernel is None or key != self._key:
-            self._kernel, self._key = pack_kernel(transform_kernel(weight)), key
+            self._kernel, self._key = transform_kernel(weight), key
         return self._kernel
 
     def drop(self) -> None:
@@ -134,32 +134,13 @@ def pays_off(x: Tensor, weight: Tensor) -> bool:
 
 
 @torch.no_grad()
-def transform_kernel(weight: Tensor) -> Tensor:
-    """Return a kernel ``(n_out, n_in, 3, 3)`` as ``(36, n_in, n_out)`` float32."""
+def transform_kernel(weight: Tensor) -> Kernel:
+    """Return the matrices of a kernel ``(n_out, n_in, 3, 3)`` float32."""
     side = torch.tensor(_KERNEL, dtype=torch.float64)
     both = torch.kron(side, side)  # (36, 9)
     taps = weight.permute(2, 3, 1, 0).reshape(9, -1)  # (9, n_in * n_out)
     kernel = (both.float() @ taps).view(_PATCH**2, weight.shape[1], weight.shape[0])
-    return kernel.contiguous()
-
-
-@torch.no_grad()
-def pack_kernel(kernel: Tensor) -> Kernel:
-    """Return a transformed kernel in the order of memory that oneDNN multiplies fastest.
-
-    On processors of AMD its products were measured 1.2 times as fast as those of the default
-    library. torch keeps the operators for its own compiler: where a version lacks them, *kernel*
-    is returned as it is.
-    """
-    operators = torch.ops.mkldnn
-    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if not there or not all(
-        hasattr(operators, name) for name in ("_reorder_linear_weight", "_linear_pointwise")
-    ):
-        return kernel
-    return tuple(
-        operators._reorder_linear_weight(taps.T.contiguous(), _TILES_TOGETHER) for taps in kernel
-    )
+    return tuple(FixedMatrix(taps, n_rows=_TILES_TOGETHER) for taps in kernel)
 
 
 @torch.no_grad()
@@ -171,7 +152,7 @@ def convolve(x: Tensor, kernel: Kernel, bias: Tensor | None) -> Tensor:
     x
         ``(n, n_in, h, w)`` float32 on a processor; fastest where it is channels-last.
     kernel
-        From `transform_kernel`, as it is or through `pack_kernel`.
+        From `transform_kernel`.
     bias
         ``(n_out,)`` or `None`.
 
@@ -182,8 +163,7 @@ def convolve(x: Tensor, kernel: Kernel, bias: Tensor | None) -> Tensor:
     """
     n, _, height, width = x.shape
     down, across = -(-height // _TILE), -(-width // _TILE)
-    n_out = kernel.shape[2] if isinstance(kernel, Tensor) else kernel[0].shape[0]
-    n_rows = n * down
+    n_out, n_rows = kernel[0].n_out, n * down
     padded = functional.pad(
         x.permute(0, 2, 3, 1),
         (0, 0, 1, _TILE * across + 1 - width, 1, _TILE * down + 1 - height),
@@ -191,34 +171,26 @@ def convolve(x: Tensor, kernel: Kernel, bias: Tensor | None) -> Tensor:
     y = x.new_empty((n_rows, _TILE, across, _TILE, n_out))
     together = max(1, _TILES_TOGETHER // across)
     parts = [range(start, min(n_rows, start + together)) for start in range(0, n_rows, together)]
-    at_once = min(len(parts), torch.get_num_threads())
-    rounds = [parts[worker::at_once] for worker in range(at_once)]
     task = functools.partial(_convolve_rows, padded, kernel, bias, y)
-    if at_once == 1:
-        task(rounds[0])
-    else:
-        # Whole parts side by side: the library splits each small step among its threads instead,
-        # and half of the gain is lost while they wait for one another.
-        list(_single_threads(torch.get_num_threads()).map(task, rounds))
+    map_single_threaded(task, parts, device=x.device)
     whole = y.view(n, _TILE * down, _TILE * across, n_out)[:, :height, :width]
     return whole.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
 
 
 def _convolve_rows(
-    padded: Tensor, kernel: Kernel, bias: Tensor | None, y: Tensor, parts: Sequence[range]
+    padded: Tensor, kernel: Kernel, bias: Tensor | None, y: Tensor, rows: range
 ) -> None:
-    """Write the rows of tiles in *parts* to *y* ``(row, 4, column, 4, n_out)``."""
-    with torch.inference_mode(y.is_inference()), torch.no_grad():
-        across, n_in, down = y.shape[2], padded.shape[3], len(y) // len(padded)
-        for rows in parts:
-            inputs = _workspace(_PATCH**2, len(rows), across * n_in)
-            for place, row in enumerate(rows):
-                top = _TILE * (row % down)
-                _transform_inputs(padded[row // down, top : top + _PATCH], inputs[:, place])
-            products = _multiply(inputs.view(_PATCH**2, -1, n_in), kernel)
-            for place, row in enumerate(rows):
-                some = slice(across * place, across * (place + 1))
-                _transform_outputs([each[some] for each in products], bias, out=y[row])
+    """Write some rows of tiles to *y* ``(row, 4, column, 4, n_out)``."""
+    across, n_in, down = y.shape[2], padded.shape[3], len(y) // len(padded)
+    inputs = _workspace(_PATCH**2, len(rows), across * n_in)
+    for place, row in enumerate(rows):
+        top = _TILE * (row % down)
+        _transform_inputs(padded[row // down, top : top + _PATCH], inputs[:, place])
+    pairs = zip(inputs.view(_PATCH**2, -1, n_in), kernel, strict=True)
+    products = [matrix.multiply(each) for each, matrix in pairs]
+    for place, row in enumerate(rows):
+        some = slice(across * place, across * (place + 1))
+        _transform_outputs([each[some] for each in products], bias, out=y[row])
 
 
 _own = threading.local()
@@ -237,29 +209,6 @@ def _workspace(*shape: int) -> Tensor:
     return memory[:n_values].view(shape)
 
 
-@functools.cache
-def _single_threads(n: int) -> ThreadPoolExecutor:
-    """Return *n* threads in each of which the library computes with one thread."""
-    pool, all_are_there = ThreadPoolExecutor(n, "winograd"), threading.Barrier(n)
-
-    def start(_: int) -> None:
-        torch.set_num_threads(1)  # of this thread, and the default of those that start later
-        all_are_there.wait()
-
-    list(pool.map(start, range(n)))
-    torch.set_num_threads(n)
-    return pool
-
-
-def _multiply(inputs: Tensor, kernel: Kernel) -> Sequence[Tensor]:
-    """Return ``inputs[i] @ kernel[i]`` for each ``i``."""
-    if isinstance(kernel, Tensor):
-        return torch.bmm(inputs, kernel).unbind()
-    multiply = torch.ops.mkldnn._linear_pointwise
-    pairs = zip(inputs, kernel, strict=True)
-    return [multiply(each, taps, None, "none", [], "") for each, taps in pairs]
-
-
 def _transform_inputs(lines: Tensor, out: Tensor) -> None:
     """Write a row of tiles, from its six lines ``(6, width, n_in)``, to *out* ``(36, ...)``.
 
@@ -269,12 +218,12 @@ def _transform_inputs(lines: Tensor, out: Tensor) -> None:
     torch.mm(_both_sides(_INPUT), patches.reshape(_PATCH**2, -1), out=out)
 
 
-def _transform_outputs(products: Sequence[Tensor], bias: Tensor | None, *, out: Tensor) -> None:
+def _transform_outputs(products: list[Tensor], bias: Tensor | None, *, out: Tensor) -> None:
     """Write a row of tiles, 36 times ``(column, n_out)``, to *out* ``(4, column, 4, n_out)``.
 
     Row by row, because one row of them stays in the cache.
     """
-    row = torch.stack(list(products)).flatten(1)
+    row = torch.stack(products).flatten(1)
     tiles = torch.mm(_both_sides(_OUTPUT), row).view(_TILE, _TILE, *out.shape[1::2])
     if bias is None:
         out.copy_(tiles.transpose(1, 2))
