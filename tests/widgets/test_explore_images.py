@@ -13,11 +13,7 @@ from napari_bio_superposition.core.types import MultichannelImage
 from napari_bio_superposition.imaging.write import write_image
 from napari_bio_superposition.segmentation.config import SegmentationConfig
 from napari_bio_superposition.widgets.image_link import ImageLink
-from napari_bio_superposition.widgets.nuclei_link import (
-    NucleiLink,
-    nuclei_colours,
-    nuclei_in_patches,
-)
+from napari_bio_superposition.widgets.selection_marks import nuclei_in_patches
 from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
 from napari_bio_superposition.workflows.analyze_files import analyze_files
 
@@ -26,17 +22,6 @@ if TYPE_CHECKING:
 
 _LEFT = Qt.MouseButton.LeftButton
 _IDS = ("p1_A01_f1", "p1_B02_f1")
-
-
-def test_nuclei_belong_to_the_patches_that_hold_their_centre() -> None:
-    labels = np.zeros((8, 16), np.int32)
-    labels[1:3, 1:3] = 4
-    labels[2:6, 7:12] = 2  # its centre, 3.5 and 9, lies in the second patch
-    pairs = nuclei_in_patches(labels, np.array([[0, 0], [0, 8], [0, 0]]), 8)
-    assert sorted(map(tuple, pairs.tolist())) == [(2, 1), (4, 0), (4, 2)]
-    colours = nuclei_colours(5, pairs, np.array([False, False, True]))
-    assert np.flatnonzero(colours[:, 3]).tolist() == [4]
-    assert nuclei_in_patches(np.zeros((4, 4), np.int32), np.zeros((0, 2), int), 2).shape == (0, 2)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +107,7 @@ def _link_both_ways(desk: "Desk", widget: Any) -> None:
     widget.tabs.setCurrentWidget(widget.embedding)
     view = widget.embedding.view
     desk.qtbot.waitUntil(view.isVisible)
-    marks, nuclei = ImageLink.of(desk.viewer), NucleiLink.of(desk.viewer)
+    link = ImageLink.of(desk.viewer)
     for name in _IDS:
         image = study.images[name]
         row = int(image.rows[2])
@@ -131,22 +116,26 @@ def _link_both_ways(desk: "Desk", widget: Any) -> None:
         # The two images lie at the same place in the world, so the points are on one another.
         assert len(study.selection) == 1
         study.selection.select([row])
-        grid, layer = marks.grid(name), nuclei.layer(name)
-        assert grid is not None
-        assert layer is not None
-        shown = np.asarray(layer.colormap.colors)[:, 3] > 0
-        pairs = nuclei_in_patches(image.analysis.labels, image.origins, image.side_px)
-        assert np.flatnonzero(shown).tolist() == sorted(set(pairs[pairs[:, 1] == 2, 0]))
+        marks = link.marks(name)
+        assert marks is not None
+        nuclei = image.analysis.labels
+        opacity = np.asarray(marks.layer.colormap.map(marks.layer.data))[..., 3]
+        middle = tuple(image.origins[2] + image.side_px // 2)
+        assert opacity[middle] > 0
+        pairs = nuclei_in_patches(nuclei, image.origins, image.side_px)
+        chosen = np.isin(nuclei, pairs[pairs[:, 1] == 2, 0])
+        assert chosen.any()
+        assert (opacity[chosen] > 0.5).all()
     study.set_current(_IDS[1])
     image = study.images[_IDS[1]]
     place = image.geometry.to_world(image.origins[4] + image.side_px / 2)
-    marks.click(place)
+    link.click(place)
     row = int(image.rows[4])
     assert study.selection.rows.tolist() == [row]
     assert view._current == row
-    desk.viewer.layers.remove(nuclei.layer(_IDS[1]))
+    desk.viewer.layers.remove(link.marks(_IDS[1]).layer)
     study.selection.select([int(image.rows[3])])
-    assert nuclei.layer(_IDS[1]) is not None  # deleted marks come back with the next selection
+    assert link.marks(_IDS[1]) is not None  # deleted marks come back with the next selection
 
 
 def _see_patches(desk: "Desk", widget: Any) -> None:

@@ -15,7 +15,7 @@ from napari.components import ViewerModel
 from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.keys import Keys, feature_name
 from napari_bio_superposition.core.provenance import Provenance
-from napari_bio_superposition.core.types import Acquisition, MultichannelImage, PatchSet
+from napari_bio_superposition.core.types import Acquisition, LabelImage, MultichannelImage, PatchSet
 from napari_bio_superposition.widgets.study import Study
 
 
@@ -26,6 +26,7 @@ class Analysis:
     image: MultichannelImage
     patches: PatchSet
     table: AnnData | None
+    labels: LabelImage | None = None
 
 
 def make_analysis(image_id: str, *, model: str = "hash", value: float = 1.0) -> Analysis:

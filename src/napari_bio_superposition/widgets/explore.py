@@ -29,10 +29,9 @@ from napari_bio_superposition.widgets.failures import explain
 from napari_bio_superposition.widgets.feature_display import FeatureDisplay
 from napari_bio_superposition.widgets.geometry import Geometry
 from napari_bio_superposition.widgets.image_layers import make_image_layers
-from napari_bio_superposition.widgets.image_link import ImageLink
 from napari_bio_superposition.widgets.jobs import JobRunner
 from napari_bio_superposition.widgets.map_queue import MapQueue
-from napari_bio_superposition.widgets.nuclei_link import NucleiLink
+from napari_bio_superposition.widgets.mark_preparation import MarkPreparation
 from napari_bio_superposition.widgets.result_layers import make_result_layers
 from napari_bio_superposition.widgets.run_bar import RunBar
 from napari_bio_superposition.widgets.study import Study
@@ -82,8 +81,7 @@ class ExploreWidget(Dock):
         self._refresh_soon.setSingleShot(True)
         self._refresh_soon.timeout.connect(self.refresh)
         self._drawing = MapQueue(FeatureDisplay.of(napari_viewer), self)
-        ImageLink.of(napari_viewer)
-        NucleiLink.of(napari_viewer)
+        self._preparation = MarkPreparation(napari_viewer, self)
         self._lay_out()
         self._connect()
 
@@ -389,6 +387,7 @@ class ExploreWidget(Dock):
     @override
     def _shut_down(self) -> None:
         self._refresh_soon.stop()
+        self._preparation.stop()
         self.runner.cancel()
         for panel in (self.embedding, self.groups, self.trajectory):
             panel.shut_down()

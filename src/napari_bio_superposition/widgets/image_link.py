@@ -8,8 +8,8 @@ import numpy as np
 from napari.layers import Image
 
 from napari_bio_superposition.widgets.garbage import with_quick_collections
-from napari_bio_superposition.widgets.patch_grid import PatchGrid
 from napari_bio_superposition.widgets.selection import SelectionMode
+from napari_bio_superposition.widgets.selection_marks import SelectionMarks
 from napari_bio_superposition.widgets.sources import METADATA_KEY
 from napari_bio_superposition.widgets.study import OpenImage, Study
 
@@ -25,7 +25,7 @@ _LOOKING: Final = "pan_zoom"
 
 
 class ImageLink:
-    """Marks selected patches on the canvas and selects by clicks; ``ImageLink.of(viewer)``.
+    """Marks selected patches and nuclei on the canvas, selects by clicks; ``ImageLink.of(viewer)``.
 
     A click selects the patch below it, with Shift in addition, with Ctrl the other way round;
     beside all patches it selects nothing. While a brush or another tool is active, clicks belong
@@ -37,7 +37,8 @@ class ImageLink:
     def __init__(self, viewer: Any) -> None:
         self._layers: LayerList = viewer.layers
         self._study = Study.of(viewer)
-        self._grids: dict[str, PatchGrid] = {}
+        self._marks: dict[str, SelectionMarks] = {}
+        self._deleted: set[str] = set()
         self._analyses: dict[str, ImageAnalysis] = {}
         viewer.mouse_drag_callbacks.append(_click_callback(ref(self)))
         study = self._study
@@ -47,6 +48,7 @@ class ImageLink:
         study.table_changed.connect(self._mark)
         study.images_changed.connect(self._on_images_changed)
         self._layers.events.removed.connect(self._on_removed)
+        self._on_images_changed()
 
     @classmethod
     def of(cls, viewer: Any) -> "ImageLink":
@@ -57,9 +59,21 @@ class ImageLink:
             cls._of_viewer[viewer] = cls(viewer)
         return cls._of_viewer[viewer]
 
-    def grid(self, image_id: str) -> PatchGrid | None:
-        """Return the marks of an image, where it ever had any."""
-        return self._grids.get(image_id)
+    def marks(self, image_id: str) -> SelectionMarks | None:
+        """Return the marks of an image, where it has a layer for them."""
+        return self._marks.get(image_id)
+
+    def prepare(self) -> bool:
+        """Add the layer, hidden, for the marks of one open image; false where none lacks it.
+
+        napari takes 0.1 s to add a layer. Done while nobody waits, it leaves the first selection
+        as quick as the next ones. A layer that the user deleted waits for the next selection.
+        """
+        for image_id, image in self._study.images.items():
+            if image_id not in self._marks and image_id not in self._deleted:
+                self._add_marks(image_id, image)
+                return True
+        return False
 
     def click(self, position: Any, mode: SelectionMode = "replace") -> None:
         """Select the patch at a position in the world, as a click does."""
@@ -91,43 +105,47 @@ class ImageLink:
             known = image.rows >= 0
             selected = np.zeros(len(image.rows), bool)
             selected[known] = mask[image.rows[known]]
-            grid = self._grids.get(image_id)
-            if grid is None and selected.any():
-                grid = self._add_grid(image_id, image)
-            if grid is not None:
-                grid.mark(selected)
+            marks = self._marks.get(image_id)
+            if marks is None and selected.any():
+                marks = self._add_marks(image_id, image)
+            if marks is not None:
+                marks.mark(selected)
 
-    def _add_grid(self, image_id: str, image: OpenImage) -> PatchGrid:
-        grid = PatchGrid(
+    def _add_marks(self, image_id: str, image: OpenImage) -> SelectionMarks:
+        marks = SelectionMarks(
             image.origins,
             image.side_px,
+            image.analysis.labels,
             image.analysis.image.shape,
             image.geometry,
             f"{image.name} · selected",
         )
-        self._grids[image_id] = grid
+        self._marks[image_id] = marks
+        self._deleted.discard(image_id)
         active = self._layers.selection.active
-        self._layers.append(grid.layer)
+        self._layers.append(marks.layer)
         self._layers.selection.active = active  # the new layer must not take the user's tool away
-        return grid
+        return marks
 
     def _on_images_changed(self) -> None:
         """Drop the marks of images that were analysed again: their patches are others now."""
         images = self._study.images
-        for image_id, grid in list(self._grids.items()):
+        for image_id, marks in list(self._marks.items()):
             image = images.get(image_id)
             if image is None or image.analysis is not self._analyses.get(image_id):
-                del self._grids[image_id]
+                del self._marks[image_id]
                 with with_quick_collections():
-                    if grid.layer in self._layers:
-                        self._layers.remove(grid.layer)
+                    if marks.layer in self._layers:
+                        self._layers.remove(marks.layer)
         self._analyses = {name: image.analysis for name, image in images.items()}
+        self._deleted &= images.keys()
         self._mark()
 
     def _on_removed(self, event: Any) -> None:
-        for image_id, grid in list(self._grids.items()):
-            if grid.layer is event.value:
-                del self._grids[image_id]  # deleted by the user; the next selection draws it anew
+        for image_id, marks in list(self._marks.items()):
+            if marks.layer is event.value:  # deleted by the user; the next selection draws it anew
+                del self._marks[image_id]
+                self._deleted.add(image_id)
         for image_id, image in list(self._study.images.items()):
             if not any(_shows(layer, image) for layer in self._layers):
                 self._study.close_image(image_id)
