@@ -17,8 +17,8 @@ from napari_bio_superposition.core.types import BoolArray, FloatArray, IntArray
 
 N_COUNT_BINS: Final = 65_536
 """Bins of the additive histogram: one per count of a 16-bit camera."""
-_FORMAT: Final = 1
-_ARRAYS: Final = ("n_nuclei", "nuclear_area_px", "at_edge", "values", "starts", "histogram")
+_FORMAT: Final = 2
+_ARRAYS: Final = ("n_nuclei", "nuclear_area_px", "at_edge", "values", "starts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +70,11 @@ class DyeMeasurement:
         }
         parts: dict[str, Any] = {name: getattr(self, name) for name in _ARRAYS}
         parts["about"] = np.array(json.dumps(about))
+        # Nearly all bins are empty. Values are noise, of which packing takes off a tenth in 10 ms.
+        parts["bins"] = np.flatnonzero(self.histogram)
+        parts["counts"] = self.histogram[parts["bins"]]
         with replaced_file(path) as part, part.open("wb") as stream:
-            np.savez_compressed(stream, **parts)
+            np.savez(stream, **parts)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -109,28 +112,28 @@ class DyeShare:
             Where the file is missing, damaged, or something else.
         """
         with _explaining(path):
-            about, arrays = _read(path, ["histogram"])
-            if len(arrays["histogram"]) != N_COUNT_BINS:
-                raise ValueError("its parts do not belong together")
+            about, arrays = _read(path)
             kept = {name: about[name] for name in ("plate", "full_scale", "background_level")}
             return cls(**kept, **arrays)
 
 
-def _read(path: Path, names: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what describes a measurement, and the arrays of these names."""
+def _read(path: Path, names: Iterable[str] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what describes a measurement, and its histogram with the arrays of these names."""
     with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
         about = json.loads(str(stored["about"]))
+        if about.pop("format") != _FORMAT:
+            raise ValueError("another format")
         arrays = {name: stored[name] for name in names}
-    if about.pop("format") != _FORMAT:
-        raise ValueError("another format")
-    return about, arrays
+        histogram = np.zeros(N_COUNT_BINS, np.int64)
+        histogram[stored["bins"]] = stored["counts"]
+    return about, arrays | {"histogram": histogram}
 
 
 @contextlib.contextmanager
 def _explaining(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise TableError(
             f"{path.name} holds no measurement of the death dye that can be read ({error}). "
             "Analyse the image again."
@@ -144,7 +147,6 @@ def _check_lengths(measurement: DyeMeasurement) -> None:
         all(len(column) == n for column in per_patch)
         and len(measurement.starts) == n + 1
         and measurement.starts[-1] == len(measurement.values)
-        and len(measurement.histogram) == N_COUNT_BINS
     )
     if not complete:
         raise ValueError("its parts do not belong together")

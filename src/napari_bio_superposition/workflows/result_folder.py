@@ -39,7 +39,7 @@ LABELS = "nuclei.tif"
 TABLE = "patches.h5ad"
 MANIFEST = "manifest.csv"
 DYE = "death_dye.npz"
-_FORMAT = 1
+_FORMAT = 2
 _RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{p}{n}" for p in ("COM", "LPT") for n in range(10))}
 """Names that Windows keeps for itself."""
 _TEXT = (
