@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 
@@ -89,8 +90,33 @@ def test_a_region_is_asked_from_a_mask_file(
     ).found
     assert found["region"].unique().tolist() == ["ROI 1", "ROI 2"]
     assert found.groupby("region").size().tolist() == [12, 12]
-    with pytest.raises(RegionError, match="Give --mask and --images"):
+    with pytest.raises(RegionError, match=r"Give --mask \(or --patches\) and --images"):
         ask(study, tiny_model_folder, tmp_path, do="region")
+
+
+def test_a_region_is_made_of_chosen_patches_or_nuclei(
+    study: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    rows = open_table(study / "analysis").obs
+    image = str(rows[Keys.IMAGE].iloc[0])
+    own = rows.index[rows[Keys.IMAGE].astype(str) == image][:2].tolist()
+    question = {"do": "region", "images": [study / "analysis"]}
+    found = ask(study, tiny_model_folder, tmp_path, patches=tuple(own), **question)
+    assert found.found["region"].unique().tolist() == ["patches"]
+    touched = pd.read_csv(found.files[1])
+    whole = touched["share"] == 1
+    assert touched.loc[whole, "patch"].tolist() == own
+    with pytest.raises(RegionError, match="no patch nowhere"):
+        ask(study, tiny_model_folder, tmp_path, patches=("nowhere",), **question)
+
+    labels = np.zeros((256, 256), np.int32)
+    labels[10:40, 10:40], labels[100:140, 20:60], labels[200:230, 200:230] = 1, 2, 3
+    tifffile.imwrite(tmp_path / "nuclei.tif", labels)
+    question |= {"mask": tmp_path / "nuclei.tif", "image": image}
+    found = ask(study, tiny_model_folder, tmp_path, nuclei=(1, 3), **question)
+    assert found.found["region"].unique().tolist() == ["nuclei"]
+    with pytest.raises(RegionError, match="no nucleus 9"):
+        ask(study, tiny_model_folder, tmp_path, nuclei=(9,), **question)
 
 
 def test_channels_effects_and_maps_are_asked_of_an_image(

@@ -49,6 +49,13 @@ class ExploreConfig:
     image: str = ""
     """For questions about one image: its id; may be empty where there is only one."""
 
+    patches: tuple[str, ...] = ()
+    """A place made of patches, by their names in the table, in place of a mask."""
+
+    nuclei: tuple[int, ...] = ()
+    """Numbers in the mask that together are the place, such as nuclei of a label image; where
+    empty, each number is a place of its own."""
+
     channel: Annotated[int, Range(0, 1_000_000)] | None = None
     """For channel and match: number of the CNN channel; the strongest at the place where empty."""
 

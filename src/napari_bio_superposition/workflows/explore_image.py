@@ -16,7 +16,12 @@ from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.provenance import Provenance
 from napari_bio_superposition.core.types import BoolArray, FloatArray
 from napari_bio_superposition.features.overlays import composite, fixed_scale, render_overlay
-from napari_bio_superposition.features.regions import patches_in_region, split_regions
+from napari_bio_superposition.features.regions import (
+    nuclei_region,
+    patches_in_region,
+    patches_region,
+    split_regions,
+)
 from napari_bio_superposition.features.search import write_list
 from napari_bio_superposition.features.table import read_provenance
 from napari_bio_superposition.models.attribution import ChannelAttribution
@@ -53,15 +58,17 @@ def ask_image(
     mask: Path | None = None,
 ) -> Job[ExploreResult]:
     """Answer a question that needs the tokens of one image; see `explore`."""
-    if config.do == "region" and mask is None:
+    if config.do == "region" and mask is None and not config.patches:
         raise RegionError(
-            "A region needs the painted mask and the image. Give --mask and --images."
+            "A region needs a place and the image. Give --mask (or --patches) and --images."
         )
     if not images:
         raise RegionError("This question needs the image. Give it, or its folder, with --images.")
-    regions = {} if mask is None else _read_mask(mask)
+    regions = {} if mask is None else _read_mask(mask, config.nuclei)
     models, library = yield from open_library(table, config, images)
     analysis = yield from encode_image(table, _choose_image(table, config), models, library)
+    if config.patches:
+        regions["patches"] = _region_of_patches(analysis, config.patches)
     if config.do == "region":
         return _rank_regions(analysis, models, regions, config, out)
     place = np.logical_or.reduce(list(regions.values())) if regions else None
@@ -174,13 +181,19 @@ def encode_image(
 
 
 def _choose_image(table: AnnData, config: ExploreConfig) -> str:
-    ids: list[str] = table.obs[Keys.IMAGE].astype(str).unique().tolist()
+    rows = table.obs
+    if config.patches:
+        rows = rows.loc[rows.index.intersection(config.patches)]
+        if len(rows) < len(set(config.patches)):
+            unknown = sorted(set(config.patches) - set(rows.index))
+            raise RegionError(f"The table has no patch {unknown[0]}. Take names of its obs.")
+    ids: list[str] = rows[Keys.IMAGE].astype(str).unique().tolist()
     if not config.image and len(ids) > 1:
         raise RegionError(f"Say in which image, with --image: {list_choices(ids[:8])}.")
     return config.image or ids[0]
 
 
-def _read_mask(path: Path) -> dict[str, BoolArray]:
+def _read_mask(path: Path, nuclei: Sequence[int]) -> dict[str, BoolArray]:
     from skimage.io import imread
 
     try:
@@ -190,7 +203,15 @@ def _read_mask(path: Path) -> dict[str, BoolArray]:
             f"{path.name} cannot be read as a mask ({type(error).__name__}: {error}). "
             "Save the Labels layer as TIFF or PNG."
         ) from error
-    return split_regions(painted)
+    return {"nuclei": nuclei_region(painted, nuclei)} if nuclei else split_regions(painted)
+
+
+def _region_of_patches(analysis: ImageAnalysis, names: Sequence[str]) -> BoolArray:
+    patches = analysis.patches
+    chosen = np.isin(np.array(patches.ids), names) & patches.accepted
+    if chosen.sum() < len(set(names)):
+        raise RegionError("The patches lie in several images. Ask about those of one.")
+    return patches_region(patches.origins, patches.side, chosen, analysis.image.shape)
 
 
 def _rank_regions(
@@ -202,10 +223,24 @@ def _rank_regions(
 ) -> ExploreResult:
     rng = np.random.default_rng(config.seed)
     found = rank_latents(analysis, models, regions, config.query, rng=rng)
-    path = write_list(found, out / "region.csv")
+    files = (
+        write_list(found, out / "region.csv"),
+        write_list(_list_patches(analysis, regions), out / "region_patches.csv"),
+    )
     shown = found.groupby("region", sort=False).head(config.n_shown)
     notes = [f"{name}: {counts}" for name, counts in found.attrs.items()]
-    return ExploreResult(shown, (path,), tuple(notes))
+    return ExploreResult(shown, files, tuple(notes))
+
+
+def _list_patches(analysis: ImageAnalysis, regions: Mapping[str, BoolArray]) -> pd.DataFrame:
+    """Return the patches that each region touches, and which share of each it covers."""
+    cut, parts = analysis.patches, []
+    origins, names = cut.origins[cut.accepted], np.array(cut.ids)[cut.accepted]
+    for name, mask in regions.items():
+        share = patches_in_region(origins, cut.side, mask)
+        touched = share > 0
+        parts.append({"region": name, "patch": names[touched], "share": share[touched]})
+    return pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True)
 
 
 def _explain(asked: _Asked) -> ExploreResult:
