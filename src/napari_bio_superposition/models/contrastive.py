@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_RIDGE: Final = 1e-4
-"""Added to the variances of tokens, relative to their mean: channels of a map may be redundant."""
+_RIDGE: Final = 0.3
+"""Relative to the mean variance of the tokens' directions."""
 
 
 def supervised_contrastive_loss(
@@ -47,9 +47,10 @@ def supervised_contrastive_loss(
 def unread_share(feature_map: Tensor, patches: Tensor) -> Tensor:
     """Return how much of the patches' brightness cannot be read from the tokens of their places.
 
-    Brightness is the mean of each channel under a token; it is read by least squares over all
+    Brightness is the mean of each channel under a token; it is read by ridge regression over all
     tokens, so the read-out has no weights of its own to learn, and the scale of the tokens does
-    not matter.
+    not matter. The ridge asks for directions in which the tokens differ much: an SAE rebuilds
+    what differs most, and what tokens hold in a faint direction gets no latent of its own.
 
     Parameters
     ----------
@@ -61,17 +62,19 @@ def unread_share(feature_map: Tensor, patches: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Scalar from 0 to 1: mean over channels of the unexplained share of the variance.
+        Scalar from 0 to 1: mean over channels of the least sum of error and ridge, relative to
+        the variance.
     """
     height, width_px = feature_map.shape[2:]
     brightness = functional.adaptive_avg_pool2d(patches.float(), (height, width_px))
     tokens, wanted = (x.float().movedim(1, -1).flatten(0, 2) for x in (feature_map, brightness))
     tokens, wanted = tokens - tokens.mean(0), wanted - wanted.mean(0)
-    with torch.no_grad():  # at the least squares the error does not change with the read-out
+    ridge = _RIDGE * tokens.square().sum(0).mean().clamp_min(1e-12)
+    with torch.no_grad():  # at its minimum the sum does not change with the read-out
         gram = tokens.T @ tokens
-        gram.diagonal().add_(_RIDGE * gram.diagonal().mean().clamp_min(1e-12))
+        gram.diagonal().add_(ridge)
         read_out = torch.linalg.solve(gram, tokens.T @ wanted)
-    missed = (wanted - tokens @ read_out).square().sum(0)
+    missed = (wanted - tokens @ read_out).square().sum(0) + ridge * read_out.square().sum(0)
     shares: Tensor = missed / wanted.square().sum(0).clamp_min(1e-12)
     return shares.mean()
 
