@@ -9,7 +9,9 @@ from .core.types import MultichannelImage as MultichannelImage
 from .core.types import PatchSet as PatchSet
 from .features.differential import compare_groups as compare_groups
 from .features.ranking import rank_class_features as rank_class_features
+from .features.regions import nuclei_region as nuclei_region
 from .features.regions import patches_in_region as patches_in_region
+from .features.regions import patches_region as patches_region
 from .features.table import build_table as build_table
 from .features.table import read_table as read_table
 from .features.table import write_table as write_table
