@@ -21,9 +21,7 @@ from .ranking import rank_class_features as rank_class_features
 from .ranking import top_patches as top_patches
 from .region_statistics import RegionQueryConfig as RegionQueryConfig
 from .regions import nuclei_region as nuclei_region
-from .regions import nuclei_region as nuclei_region
 from .regions import patches_in_region as patches_in_region
-from .regions import patches_region as patches_region
 from .regions import patches_region as patches_region
 from .regions import split_regions as split_regions
 from .search import FeatureFilter as FeatureFilter
