@@ -465,7 +465,7 @@ def _check_saving(opened: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def _check_comparing_nothing(opened: Bench) -> None:
     opened.show(opened.widget.groups)
     opened.do(lambda: opened.click(opened.widget.groups.compare_button))
-    assert opened.widget.run_bar.message.tone == "error"
+    assert opened.widget.run_bar.message.tone == "error", opened.widget.run_bar.message.text
     assert opened.widget.run_bar.state == "idle"
 
 

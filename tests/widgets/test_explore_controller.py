@@ -63,10 +63,11 @@ def test_a_table_on_disk_is_laid_out_by_drawn_patches(on_disk: ExploreController
         embedding=EmbeddingConfig(umap=False, phate="never", n_pcs=4),
         trajectory=TrajectoryConfig(n_roots=0),
     )
-    result = run(on_disk.embed(settings))
+    embedded = run(on_disk.embed(settings))
+    result = embedded.result
     assert any("120 of 400 patches" in notice for notice in result.notices)
     assert (result.table.obs[Keys.GROUP].value_counts() == 15).all()
-    on_disk.take_result(result)
+    on_disk.take_result(embedded)
     table = on_disk.table
     drawn = np.isfinite(table.obsm[Keys.PCA]).all(axis=1)
     assert drawn.sum() == 120

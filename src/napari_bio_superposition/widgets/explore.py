@@ -18,7 +18,7 @@ from napari_bio_superposition.core.errors import BioSuperpositionError, TableErr
 from napari_bio_superposition.core.progress import Job, run
 from napari_bio_superposition.widgets.dock import Dock
 from napari_bio_superposition.widgets.explore_compute import ComputePanel
-from napari_bio_superposition.widgets.explore_controller import ExploreController
+from napari_bio_superposition.widgets.explore_controller import EmbeddedTable, ExploreController
 from napari_bio_superposition.widgets.explore_dynamics import DynamicsPanel
 from napari_bio_superposition.widgets.explore_embedding import FEATURE, EmbeddingPanel
 from napari_bio_superposition.widgets.explore_groups import GroupsPanel
@@ -74,6 +74,7 @@ class ExploreWidget(Dock):
         self.run_bar = RunBar("Compute layouts and trajectory")
         self.tabs = QTabWidget()
         self._then: Callable[[Any], None] = lambda _: None
+        self._stale: list[Any] = []
         self._image_folder: Path | None = None
         self._table_folder: Path | None = None
         self._wanted_row = -1
@@ -117,6 +118,7 @@ class ExploreWidget(Dock):
             (self.dynamics, self.save_dynamics),
         ):
             panel.export_clicked.connect(lambda save=save: self._ask_figure(save))
+        self.tabs.currentChanged.connect(self._refresh_tab)
         self.groups.compare_asked.connect(self.compare)
         self.groups.feature_chosen.connect(self._look_at)
         self.groups.show_asked.connect(self.show_in_image)
@@ -210,12 +212,12 @@ class ExploreWidget(Dock):
         self._then = lambda _: None
         self.run_bar.finish()
 
-    def _show_result(self, result: Any) -> None:
-        self.controller.take_result(result)
+    def _show_result(self, embedded: EmbeddedTable) -> None:
+        self.controller.take_result(embedded)
         self.refresh()
         self.embedding.layout_box.setCurrentIndex(0)  # what was computed, not the places
         self.tabs.setCurrentWidget(self.embedding)
-        self.run_bar.show_done(" ".join(["Done.", *result.notices]))
+        self.run_bar.show_done(" ".join(["Done.", *embedded.result.notices]))
 
     def _show_table(self, table: Any, folder: Path) -> None:
         self._table_folder = folder
@@ -242,9 +244,17 @@ class ExploreWidget(Dock):
     # --- links -------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Show the study as it is."""
+        """Show the study as it is; a tab behind another one follows when it is opened."""
         self._refresh_soon.stop()
-        for panel in (self.embedding, self.groups, self.trajectory, self.graph, self.dynamics):
+        self.embedding.refresh()
+        self.groups.refresh()
+        self._stale = [self.trajectory, self.graph, self.dynamics]
+        self._refresh_tab()
+
+    def _refresh_tab(self) -> None:
+        panel = self.tabs.currentWidget()
+        if panel in self._stale:
+            self._stale.remove(panel)
             panel.refresh()
 
     def show_in_image(self, row: int) -> None:

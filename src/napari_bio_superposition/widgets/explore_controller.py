@@ -15,13 +15,14 @@ from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.types import BoolArray, FloatArray, IntArray
 from napari_bio_superposition.widgets.explore_table import (
     Layout,
+    NewParts,
     category_columns,
     colour_columns,
     find_image,
     find_layouts,
     number_columns,
     palette_of,
-    take_over,
+    spread_out,
 )
 from napari_bio_superposition.widgets.preload import gentle_imports
 from napari_bio_superposition.widgets.scatter_colour import (
@@ -71,6 +72,15 @@ class FeatureTrend:
     result: "EmbedResult"
 
 
+@dataclass(frozen=True, eq=False)
+class EmbeddedTable:
+    """What `ExploreController.embed` found, ready to be put into the table it was found of."""
+
+    table: "AnnData"
+    result: "EmbedResult"
+    parts: NewParts
+
+
 class ExploreController:
     """Turns choices into layouts, colourings and jobs over the study's table.
 
@@ -86,6 +96,7 @@ class ExploreController:
         self._of_table: Any = None
         self._result: EmbedResult | None = None
         self._rows: IntArray = np.zeros(0, np.int64)
+        self._names: Any = None
 
     @property
     def table(self) -> "AnnData | None":
@@ -199,40 +210,43 @@ class ExploreController:
 
     # --- layouts, trajectories, graph --------------------------------------------------------
 
-    def embed(self, config: "EmbedConfig") -> Job["EmbedResult"]:
+    def embed(self, config: "EmbedConfig") -> Job[EmbeddedTable]:
         """Return the job that lays out the table and orders it in pseudotime."""
         table = self._need_table()
         yield Progress("Loading libraries")
         with gentle_imports(torch=False):
             from napari_bio_superposition.workflows.embed import embed_table
 
-        return (yield from embed_table(table, config))
+        result = yield from embed_table(table, config)
+        yield Progress("Joining the table")
+        return EmbeddedTable(table, result, spread_out(table, result.table))
 
-    def take_result(self, result: "EmbedResult") -> None:
+    def take_result(self, embedded: EmbeddedTable) -> None:
         """Put what was computed into the study's table; rows that took no part stay without.
 
         Raises
         ------
         TableError
-            Where the table became another one in the meantime.
+            Where the table became one without these rows in the meantime.
         """
-        table = self._need_table()
-        rows = np.asarray(table.obs_names.get_indexer(result.table.obs_names), np.int64)
-        if (rows < 0).any():
-            raise TableError("The table changed while it was embedded. Press Run again.")
-        take_over(table, result.table, rows)
-        self._result, self._rows = result, rows
+        table, parts = self._need_table(), embedded.parts
+        if table is not embedded.table:
+            parts = spread_out(table, embedded.result.table)
+        parts.put_into(table)
+        self._result, self._rows, self._names = embedded.result, parts.rows, table.obs_names
         self.study.set_table(table)
 
     @property
     def result(self) -> "EmbedResult | None":
         """The last result, as long as its table is the one that is shown."""
-        table, result = self.table, self._result
-        if table is None or result is None:
-            return None
-        fits = len(self._rows) == result.table.n_obs and int(self._rows.max()) < table.n_obs
-        same = fits and table.obs_names[self._rows].equals(result.table.obs_names)
-        return result if same else None
+        return self._result if self.table is not None and self._has_rows(self.table) else None
+
+    def _has_rows(self, table: "AnnData") -> bool:
+        """Whether the rows of the last result lie in a table where they lay in its own."""
+        if self._result is None or table.obs_names is self._names:
+            return self._result is not None
+        is_long = table.n_obs > int(self._rows.max())
+        return is_long and table.obs_names[self._rows].equals(self._result.table.obs_names)
 
     @property
     def trajectories(self) -> Mapping[str, "Trajectory"]:

@@ -208,8 +208,10 @@ class EmbeddingPanel(QWidget):
             self.view.set_points(np.zeros((0, 2)))
             return
         shown = (id(table), layout, id(table.obsm[layout.key]))
-        if shown == self._shown:
-            self._show_colour()  # the same points: the view stays where the user moved it
+        if shown == self._shown:  # the same points: the view stays where the user moved it
+            feature = self.feature_line.text().strip()
+            if self.colour_name != FEATURE or self.view.scene.colouring.title != feature:
+                self._show_colour()
             return
         self._shown = shown
         self.view.axis_names = layout.axis_names

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.types import IntArray
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 Points = npt.NDArray[np.float32]
@@ -110,38 +112,68 @@ def category_columns(adata: "AnnData | None") -> list[str]:
     return [name for name in colour_columns(adata) if name not in numbers]
 
 
-def take_over(adata: "AnnData", computed: "AnnData", rows: IntArray) -> None:
-    """Put new columns and layouts of *computed* into *adata*.
+@dataclass(frozen=True, eq=False)
+class NewParts:
+    """What a computation adds to a table, one value per row of that table.
 
     Parameters
     ----------
-    adata
-        Changed in place; rows that took no part get nan.
-    computed
-        Some or all of its rows, with more columns and arrays.
     rows
-        Position in *adata* of each row of *computed*.
+        Position in the table of each row that took part.
+    obs, obsm
+        Columns and layouts; rows that took no part have nan.
+    uns, obsp
+        Everything else; graphs only where all rows took part.
     """
+
+    rows: IntArray
+    obs: Mapping[str, "pd.Series[Any]"]
+    obsm: Mapping[str, Points]
+    uns: Mapping[str, Any]
+    obsp: Mapping[str, Any]
+
+    def put_into(self, adata: "AnnData") -> None:
+        """Add everything to the table, in place."""
+        for name in ("obs", "obsm", "uns", "obsp"):
+            part = getattr(adata, name)
+            for key, value in getattr(self, name).items():
+                part[key] = value
+
+
+def spread_out(adata: "AnnData", computed: "AnnData") -> NewParts:
+    """Return what *computed*, some or all rows of *adata* with more columns, has beyond it.
+
+    Raises
+    ------
+    TableError
+        Where a row of *computed* is not in *adata*.
+    """
+    rows = np.asarray(adata.obs_names.get_indexer(computed.obs_names), np.int64)
+    if (rows < 0).any():
+        raise TableError("The table changed while it was embedded. Press Run again.")
     place = np.full(adata.n_obs, -1)  # by position: a million names are slow to look up
     place[rows] = np.arange(computed.n_obs)
-    for name in computed.obs.columns:
-        if name not in adata.obs or str(name).startswith(_COMPUTED):
-            column = computed.obs[name].reset_index(drop=True)
-            adata.obs[name] = column.reindex(place).set_axis(adata.obs_names)
+    obs = {
+        str(name): computed.obs[name]
+        .reset_index(drop=True)
+        .reindex(place)
+        .set_axis(adata.obs_names)
+        for name in computed.obs.columns
+        if name not in adata.obs or str(name).startswith(_COMPUTED)
+    }
+    obsm = {}
     for key, array in computed.obsm.items():
-        if key in _INPUT:
-            continue
-        full = np.full((adata.n_obs, array.shape[1]), np.nan, np.float32)
-        full[rows] = np.asarray(array)
-        adata.obsm[key] = full
-    is_whole = computed.n_obs == adata.n_obs and np.array_equal(rows, np.arange(adata.n_obs))
-    for key, value in computed.uns.items():
-        is_graph = isinstance(value, Mapping) and "connectivities_key" in value
-        if is_whole or not is_graph:  # a graph of some rows is none of all
-            adata.uns[key] = value
-    if is_whole:
-        for key, graph in computed.obsp.items():
-            adata.obsp[key] = graph
+        if key not in _INPUT:
+            obsm[key] = np.full((adata.n_obs, array.shape[1]), np.nan, np.float32)
+            obsm[key][rows] = np.asarray(array)
+    is_whole = np.array_equal(rows, np.arange(adata.n_obs))
+    uns = {key: value for key, value in computed.uns.items() if is_whole or not _is_graph(value)}
+    return NewParts(rows, obs, obsm, uns, dict(computed.obsp) if is_whole else {})
+
+
+def _is_graph(value: Any) -> bool:
+    """Whether an entry of ``uns`` describes a graph between rows; that of some is none of all."""
+    return isinstance(value, Mapping) and "connectivities_key" in value
 
 
 def palette_of(adata: "AnnData", column: str) -> Sequence[str] | None:

@@ -24,10 +24,11 @@ def without_collections() -> Iterator[None]:
 
 @contextmanager
 def with_quick_collections() -> Iterator[None]:
-    """Make explicit collections within this block look at new objects only.
+    """Make collections within this block look at new objects only.
 
-    napari collects all garbage each time a layer is removed, which takes 0.2 s in a process that
-    has torch loaded. What exists when the block begins is looked at again by later collections.
+    Looking at all of them takes 0.2 s in a process that has torch loaded, with the interpreter
+    locked: napari does so each time a layer is removed, and Python now and then while a job makes
+    many objects. What exists when the block begins is looked at again by later collections.
     """
     gc.freeze()
     try:

@@ -9,6 +9,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.widgets.failures import Failure, explain
+from napari_bio_superposition.widgets.garbage import with_quick_collections
 
 _REPORT_EVERY_S = 0.05
 """A job may report thousands of units a second; the window is told at most this often."""
@@ -120,7 +121,9 @@ class _JobThread(threading.Thread):
 
     def run(self) -> None:
         """Drive the job to its end and hand over the outcome."""
-        self.messages.finished.emit(self._drive())
+        with with_quick_collections():
+            outcome = self._drive()
+        self.messages.finished.emit(outcome)
 
     def _drive(self) -> _Outcome:
         try:

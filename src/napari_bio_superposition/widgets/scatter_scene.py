@@ -1,5 +1,6 @@
 """The state of a scatter plot and its picture: points, colours, selection, view. No Qt."""
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -46,6 +47,7 @@ class ScatterScene:
         self.equal_axes = True
         self._order = np.zeros(0, np.int32)
         self._x = self._y = np.zeros(0, np.float32)
+        self._corners = np.zeros((0, 2), np.float32)
         self._colouring = colour_plainly(0)
         self._codes = np.zeros(1, np.uint16)
         self._selected = np.zeros(0, np.int32)
@@ -66,10 +68,10 @@ class ScatterScene:
 
     def set_points(self, points: npt.NDArray[np.floating], *, equal_axes: bool = True) -> None:
         """Show other points ``(n, 2)``, plainly coloured, all in view, none selected."""
-        order = np.random.default_rng(0).permutation(len(points)).astype(np.int32)
-        self._order = order
+        self._order = order = _drawing_order(len(points))
         self._x = np.ascontiguousarray(points[:, 0], np.float32)[order]
         self._y = np.ascontiguousarray(points[:, 1], np.float32)[order]
+        self._corners = _corners(self._x, self._y)
         self.equal_axes = equal_axes
         self._selected = np.zeros(0, np.int32)
         self.set_colouring(colour_plainly(len(points)))
@@ -99,9 +101,8 @@ class ScatterScene:
 
     def fit(self) -> None:
         """Bring all points into view."""
-        points = np.stack([self._x, self._y], axis=1)
         width, height = self.viewport.width, self.viewport.height
-        self.viewport = Viewport.fit(points, width, height, equal=self.equal_axes)
+        self.viewport = Viewport.fit(self._corners, width, height, equal=self.equal_axes)
         self._fitted = self.viewport
 
     def resize(self, width: int, height: int) -> None:
@@ -173,6 +174,21 @@ class ScatterScene:
         inside = np.empty(len(self), np.bool_)
         inside[self._order] = points_in_mask(self._x, self._y, viewport, area)
         return inside
+
+
+@lru_cache(maxsize=2)
+def _drawing_order(n_points: int) -> npt.NDArray[np.int32]:
+    """Return the same random order for every plot of so many points; a million take 0.1 s."""
+    return np.random.default_rng(0).permutation(n_points).astype(np.int32)
+
+
+def _corners(x: npt.NDArray[np.float32], y: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the two corners of the rectangle around all finite points; none around none."""
+    known = np.isfinite(x) & np.isfinite(y)
+    if not known.any():
+        return np.zeros((0, 2), np.float32)
+    sides = [axis if known.all() else axis[known] for axis in (x, y)]
+    return np.array([[part.min() for part in sides], [part.max() for part in sides]], np.float32)
 
 
 def _pack(table: npt.NDArray[np.uint8], background: tuple[int, int, int]) -> Picture:
