@@ -145,12 +145,8 @@ def auroc_on_the_right(analysis: ImageAnalysis, models: LoadedModels, latent: in
     return float(rank_sums(maps.reshape(-1, 1), inside).auroc[0])
 
 
-@pytest.mark.parametrize(
-    ("structure", "floor"), [("mitochondria", 0.84), ("lysosomes", 0.87), ("nuclei", 0.94)]
-)
-def test_a_region_over_a_structure_returns_a_latent_that_maps_it(
-    simulated, structure: str, floor: float
-) -> None:
+@pytest.mark.parametrize("structure", ["mitochondria", "lysosomes", "nuclei"])
+def test_a_region_over_a_structure_returns_a_latent_that_maps_it(simulated, structure: str) -> None:
     """Painted in the left half; judged on the right. The same region put elsewhere finds nothing.
 
     For comparison, the brightness of the structure's own channel reaches 0.92, 0.97 and 1.00: the
@@ -162,7 +158,7 @@ def test_a_region_over_a_structure_returns_a_latent_that_maps_it(
     painted[:, 128:] = False
     best = rank_latents(analysis, models, painted).iloc[0]
     assert best["p_value"] <= 0.01
-    assert floor <= auroc_on_the_right(analysis, models, int(best["latent"]), truth)
+    assert auroc_on_the_right(analysis, models, int(best["latent"]), truth) >= 0.9
     shifted = np.roll(truth, (90, 60), (0, 1))
     moved = rank_latents(analysis, models, np.roll(painted, (90, 60), (0, 1)))
     assert moved["q_value"].min() > 0.05
