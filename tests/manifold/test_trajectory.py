@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from napari_bio_superposition.core.errors import ConfigError, TableError
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import run
-from napari_bio_superposition.manifold.embedding import embed
+from napari_bio_superposition.manifold.embedding import diffusion_entropies, embed
 from napari_bio_superposition.manifold.embedding_config import EmbeddingConfig
 from napari_bio_superposition.manifold.trajectory import add_trajectory, perturb_root, read_paga
 from napari_bio_superposition.manifold.trajectory_config import TrajectoryConfig
@@ -81,15 +81,17 @@ def test_the_numbers_are_scanpys(kernel: str, rng: np.random.Generator) -> None:
 def test_phate_from_shared_neighbours_is_phate(rng: np.random.Generator) -> None:
     import phate
 
-    config = EmbeddingConfig(umap=False, phate="always", phate_t=8, n_pcs=5)
+    config = EmbeddingConfig(umap=False, phate="always", n_pcs=5)
     result = run(embed(make_line(rng), config, rng=np.random.default_rng(5)))
     seed = int(np.random.default_rng(5).integers(2**31 - 1, size=3)[2])
     direct = phate.PHATE(
-        knn=5, decay=40, t=8, n_pca=None, mds_solver="smacof", random_state=seed, verbose=0
+        knn=5, decay=40, n_pca=None, mds_solver="smacof", random_state=seed, verbose=0
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         layout = direct.fit_transform(result.obsm["X_pca"])
+    theirs = phate.vne.compute_von_neumann_entropy(direct.diff_op)
+    np.testing.assert_allclose(diffusion_entropies(direct.diff_op), theirs)
     size = np.abs(layout).max()
     np.testing.assert_allclose(result.obsm["X_phate"] / size, layout / size, atol=1e-3)
     assert "neighbors" in result.uns  # the same neighbours, for scanpy

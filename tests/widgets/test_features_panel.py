@@ -219,13 +219,19 @@ def test_a_painted_region_is_answered_and_a_click_shows_the_map(bench: Bench) ->
     assert page.table.model.rowCount() == 0
 
 
-def test_several_regions_are_compared(bench: Bench) -> None:
+def _paint_two_regions(bench: Bench) -> tuple[RegionPage, Any]:
+    """Return the page that was asked about two regions, and the layer with them."""
     page = bench.open(RegionPage)
     bench.click(page.paint_button)
     layer = bench.viewer.layers.selection.active
     labels = np.zeros_like(layer.data)
     labels[20:60, 20:60], labels[200:240, 150:190] = 1, 2
     bench.wait(page.query.answered, lambda: setattr(layer, "data", labels))
+    return page, layer
+
+
+def test_several_regions_are_compared(bench: Bench) -> None:
+    page, _ = _paint_two_regions(bench)
     names = [page.region_box.itemText(i) for i in range(page.region_box.count())]
     assert names == ["ROI 1", "ROI 2", "All, side by side"]
     page.region_box.setCurrentIndex(2)
@@ -458,21 +464,16 @@ def _centre_of(study: Study, row: int) -> Any:
 
 
 def test_patches_of_a_region_are_selected_for_a_comparison(bench: Bench) -> None:
-    page = bench.open(RegionPage)
-    bench.click(page.paint_button)
-    layer = bench.viewer.layers.selection.active
-    labels = np.zeros_like(layer.data)
-    labels[20:60, 20:60], labels[200:240, 150:190] = 1, 2
-    bench.wait(page.query.answered, lambda: setattr(layer, "data", labels))
+    page, layer = _paint_two_regions(bench)
     page.region_box.setCurrentIndex(1)
     bench.click(page.select_button)
     image = bench.study.current
     covers = ((image.origins <= (200, 150)) & (image.origins + 128 > (200, 150))).all(axis=1)
     assert set(image.rows[covers]) <= set(bench.study.selection.rows)
     assert 0 not in bench.study.selection.rows  # the first patch is in the other region
-    labels[labels == 1] = 0
+    labels = np.where(layer.data == 2, 2, 0)
     labels[:2, :2] = 1
-    bench.wait(page.query.failed, lambda: setattr(layer, "data", labels.copy()))
+    bench.wait(page.query.failed, lambda: setattr(layer, "data", labels))
     assert "Paint a larger region" in page.message.text
     assert page.table.model.rowCount() == 0
 

@@ -29,7 +29,21 @@ _NODE = QColor("#4c9be8")
 _CHOSEN = QColor("#e0703c")
 
 
-class FlowChart(QWidget):
+class _Chart(QWidget):
+    """Paints itself as the same `draw` paints into a figure."""
+
+    def draw(self, painter: QPainter, area: QRectF, ink: QColor) -> None:
+        """Draw into *area*."""
+        raise NotImplementedError
+
+    @override
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        painter = QPainter(self)
+        self.draw(painter, QRectF(self.rect()), self.palette().color(QPalette.ColorRole.WindowText))
+        painter.end()
+
+
+class FlowChart(_Chart):
     """A Sankey diagram: how the clusters of one resolution split at the next; a click takes one.
 
     Bars are clusters, as high as they have genes; bands are the genes that two of them share.
@@ -70,6 +84,7 @@ class FlowChart(QWidget):
                     return number, name, [str(gene) for gene in level.index[level == name]]
         return None
 
+    @override
     def draw(self, painter: QPainter, area: QRectF, ink: QColor) -> None:
         """Paint the diagram; also what is exported."""
         self._arrange(area)
@@ -130,12 +145,6 @@ class FlowChart(QWidget):
             painter.fillPath(_band(*ends), colour)
 
     @override
-    def paintEvent(self, event: QPaintEvent | None) -> None:
-        painter = QPainter(self)
-        self.draw(painter, QRectF(self.rect()), self.palette().color(QPalette.ColorRole.WindowText))
-        painter.end()
-
-    @override
     def mouseMoveEvent(self, event: QMouseEvent | None) -> None:
         found = None if event is None else self.genes_at(QPointF(event.pos()))
         text = "" if found is None else f"cluster {found[1]}: {len(found[2])} genes"
@@ -150,7 +159,7 @@ class FlowChart(QWidget):
             self.genes_clicked.emit(found[2])
 
 
-class NetworkChart(QWidget):
+class NetworkChart(_Chart):
     """Genes of a module joined to those they correlate with; a click takes a gene."""
 
     gene_clicked = Signal(str)
@@ -180,6 +189,7 @@ class NetworkChart(QWidget):
         x, y = self._places[int(np.flatnonzero(self._nodes["gene"] == gene)[0])]
         return QPointF(x, y)
 
+    @override
     def draw(self, painter: QPainter, area: QRectF, ink: QColor) -> None:
         """Paint the network; also what is exported."""
         if self._nodes is None or self._edges is None:
@@ -228,12 +238,6 @@ class NetworkChart(QWidget):
         distance = np.hypot(*(self._places - (place.x(), place.y())).T)
         row = int(distance.argmin())
         return row if distance[row] <= _NEAR_PX else -1
-
-    @override
-    def paintEvent(self, event: QPaintEvent | None) -> None:
-        painter = QPainter(self)
-        self.draw(painter, QRectF(self.rect()), self.palette().color(QPalette.ColorRole.WindowText))
-        painter.end()
 
     @override
     def mouseMoveEvent(self, event: QMouseEvent | None) -> None:
