@@ -44,15 +44,27 @@ def benchmarks() -> list[dict[str, Any]]:
 def make_views(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return two embeddings of one asymmetric sheet; row i is the same cell."""
     rng = np.random.default_rng(seed)
+    sheet = _draw_sheet(n, rng)
+    return embed_points(sheet, 10, rng), embed_points(sheet, 15, rng)
+
+
+def make_sheet(n: int, seed: int = 0) -> np.ndarray:
+    """Return the places on the sheet of the cells that `make_views` embeds, ``(n, 2)``."""
+    return _draw_sheet(n, np.random.default_rng(seed))
+
+
+def _draw_sheet(n: int, rng: np.random.Generator) -> np.ndarray:
     sheet = np.c_[3 * rng.beta(1.2, 2.5, n), rng.beta(1, 2.5, n)]
     sheet[:, 1] *= 0.3 + sheet[:, 0] / 3
-    return _embed(sheet, 10, rng), _embed(sheet, 15, rng)
+    return sheet
 
 
-def _embed(sheet: np.ndarray, n_features: int, rng: np.random.Generator) -> np.ndarray:
-    bent = np.sin(sheet @ rng.normal(size=(2, n_features)) * 0.7 + 6 * rng.random(n_features))
-    flat = sheet @ rng.normal(size=(2, n_features))
-    return np.c_[flat, bent] + 0.05 * rng.normal(size=(len(sheet), 2 * n_features))
+def embed_points(points: np.ndarray, n_features: int, rng: np.random.Generator) -> np.ndarray:
+    """Return *points* seen by straight and by bent features, with noise."""
+    shape = points.shape[1], n_features
+    bent = np.sin(points @ rng.normal(size=shape) * 0.7 + 6 * rng.random(n_features))
+    flat = points @ rng.normal(size=shape)
+    return np.c_[flat, bent] + 0.05 * rng.normal(size=(len(points), 2 * n_features))
 
 
 def compare_with_pot(n: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Annotated
 from napari_bio_superposition.alignment.genes_config import GenePredictionConfig
 from napari_bio_superposition.alignment.genes_landscape_config import LandscapeConfig
 from napari_bio_superposition.core.config import Range
+from napari_bio_superposition.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,10 @@ class GenesConfig(GenePredictionConfig):
 
     label_rna: str = ""
     """Column of obs with the classes of the RNA cells; where empty as above."""
+
+    pooled: bool = False
+    """Take all patches as one class, whatever `couple` was told: more patches and wells for each
+    prediction, but genes that merely differ between classes are found, too."""
 
     rna: str = ""
     """The RNA table, where it has moved since `couple`."""
@@ -48,3 +53,11 @@ class GenesConfig(GenePredictionConfig):
 
     landscape: LandscapeConfig = field(default_factory=LandscapeConfig)
     """How genes are laid out and clustered."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pooled and (self.label or self.label_rna):
+            raise ConfigError(
+                f"GenesConfig.pooled takes all patches as one class, but a label is given "
+                f"({self.label or self.label_rna!r}). Leave out one of them."
+            )

@@ -167,6 +167,8 @@ def _check(study: CoupledStudy) -> CoupledStudy:
 
 def choose_labels(study: CoupledStudy, config: GenesConfig) -> tuple[str, str]:
     """Return the columns with the classes of patches and RNA cells; empty where there are none."""
+    if config.pooled:
+        return "", ""
     label = config.label or study.settings.label
     rna = config.label_rna or (config.label or study.settings.label_rna or label)
     return label, rna
