@@ -16,9 +16,12 @@ from typing import Any
 os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
 
 import napari
+import numpy as np
 from PIL import Image
 from qtpy.QtCore import QEventLoop, QPoint, Qt, QTimer
+from qtpy.QtGui import QImage
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import run as run_job
@@ -116,8 +119,8 @@ def explore(viewer: Any, analyse: AnalyseWidget, out: Path, suffix: str) -> None
     take(viewer, out / f"explore_groups{suffix}.png")
 
 
-def couple(viewer: Any, demo: Path, out: Path, suffix: str) -> None:
-    """Show the coupling that `make demo` made, light up cells, paint a gene, and take pictures."""
+def show_demo(viewer: Any, demo: Path) -> Study:
+    """Show the table of `make demo` and one of its images."""
     study = Study.of(viewer)
     study.set_table(read_table(demo / "patches.h5ad"))
     image_id = str(study.table.obs[Keys.IMAGE].iloc[0])
@@ -125,6 +128,42 @@ def couple(viewer: Any, demo: Path, out: Path, suffix: str) -> None:
     for data, options, _ in make_image_layers(opened.image):
         viewer.add_image(data, **options)
     study.add_analysis(opened.analysis, opened.models)
+    viewer.fit_to_view()
+    return study
+
+
+def explore_demo(viewer: Any, out: Path, suffix: str) -> None:
+    """Compute the trajectory of the demo's table; show every tab, and a dock that floats."""
+    dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Explore")
+    settle()
+    loop = QEventLoop()
+    widget.runner.ended.connect(loop.quit)
+    QTest.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
+    loop.exec()
+    if widget.run_bar.message.tone != "good":
+        raise SystemExit(f"The embedding failed: {widget.run_bar.message.text}")
+    widget.embedding.colour_box.setCurrentText(Keys.PSEUDOTIME)
+    for index in range(widget.tabs.count()):
+        widget.tabs.setCurrentIndex(index)
+        settle()
+        if widget.tabs.currentWidget() is widget.dynamics:
+            place = widget.dynamics.view.map_area.center().toPoint()
+            QTest.mouseClick(widget.dynamics.view, Qt.MouseButton.LeftButton, pos=place)
+        name = widget.tabs.tabText(index).lower()
+        take(viewer, out / f"explore_tab_{name}{suffix}.png")
+    widget.tabs.setCurrentWidget(widget.embedding)
+    dock.setFloating(True)
+    dock.setGeometry(330, 60, 640, 620)
+    take_screen(out / f"explore_floating{suffix}.png")
+    if not dock.isFloating() or not dock.isWindow():
+        raise SystemExit("The dock does not float.")
+    dock.setFloating(False)
+    take(viewer, out / f"explore_docked_again{suffix}.png")
+
+
+def couple(viewer: Any, demo: Path, out: Path, suffix: str) -> None:
+    """Show the coupling that `make demo` made, light up cells, paint a gene, and take pictures."""
+    study = show_demo(viewer, demo)
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "GW-map")
     settle()
 
@@ -159,9 +198,21 @@ def couple(viewer: Any, demo: Path, out: Path, suffix: str) -> None:
 def take(viewer: Any, path: Path) -> None:
     """Save what the whole window shows."""
     settle()
+    save(viewer.window.screenshot(canvas_only=False, flash=False), path)
+
+
+def take_screen(path: Path) -> None:
+    """Save the whole screen: a dock that floats is a window of its own."""
+    settle()
+    picture = QApplication.primaryScreen().grabWindow(0).toImage()
+    picture = picture.convertToFormat(QImage.Format.Format_RGBA8888)
+    pixels = np.frombuffer(picture.constBits().asarray(picture.sizeInBytes()), np.uint8)
+    save(pixels.reshape(picture.height(), picture.width(), 4), path)
+
+
+def save(picture: Any, path: Path) -> None:
+    """Save a picture with 256 colours: a third of the bytes, and git keeps every version."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = viewer.window.screenshot(canvas_only=False, flash=False)
-    # 256 colours are a third of the bytes, and the repository keeps every version.
     Image.fromarray(picture[..., :3]).quantize(256).save(path, optimize=True)
     print(path)
 
@@ -173,8 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--image", type=Path, help="a further image, for instance a BBBC022 field")
     parser.add_argument("--model", help="name or folder of a feature model; default: the last one")
     parser.add_argument("--overlays", type=int, default=3)
-    parser.add_argument("--demo", type=Path, help="folder of `make demo`, for the dock GW-map")
-    parser.add_argument("--only-demo", action="store_true", help="the dock GW-map alone")
+    parser.add_argument("--demo", type=Path, help="folder of `make demo`, for Explore and GW-map")
+    parser.add_argument("--only-demo", action="store_true", help="nothing but the demo's docks")
     options = parser.parse_args(arguments)
     themes = (("dark", ""), ("light", "_light"))
     for theme, suffix in themes if options.demo is not None else ():
@@ -182,6 +233,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             viewer.layers.clear()
             viewer.window.remove_dock_widget(widget)
             couple(viewer, options.demo, options.out, suffix)
+        with open_window(theme, None) as (viewer, widget):
+            viewer.layers.clear()
+            viewer.window.remove_dock_widget(widget)
+            show_demo(viewer, options.demo)
+            explore_demo(viewer, options.out, suffix)
     if options.only_demo:
         return
     for theme, suffix in themes:

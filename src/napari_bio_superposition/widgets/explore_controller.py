@@ -246,7 +246,8 @@ class ExploreController:
         if self._result is None or table.obs_names is self._names:
             return self._result is not None
         is_long = table.n_obs > int(self._rows.max())
-        return is_long and table.obs_names[self._rows].equals(self._result.table.obs_names)
+        theirs = self._result.table.obs_names
+        return is_long and bool(table.obs_names[self._rows].equals(theirs))
 
     @property
     def trajectories(self) -> Mapping[str, "Trajectory"]:

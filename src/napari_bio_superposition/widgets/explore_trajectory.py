@@ -222,7 +222,8 @@ class TrajectoryPanel(QWidget):
         places = [0.0, *(self.view.to_widget(edge, 0).x() for edge in edges), self.view.width()]
         for name, left, right in zip(_STAGES, places, places[1:], strict=False):
             box = QRectF(left, 2, right - left, 16)
-            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, name)
+            fits = painter.fontMetrics().horizontalAdvance(name) <= box.width()
+            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, name if fits else name[:1])
 
     def _line(self, x: Any, y: Any) -> list[QPointF]:
         return [self.view.to_widget(float(a), float(b)) for a, b in zip(x, y, strict=True)]

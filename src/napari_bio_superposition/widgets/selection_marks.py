@@ -159,7 +159,7 @@ class SelectionMarks:
         patches[2::2][selected] = _EDGE
         below, nucleus = self._pieces.T
         is_chosen = np.isin(nucleus, self._pairs[selected[self._pairs[:, 1]], 0])
-        nuclei = np.where(is_chosen[:, None], np.float32(_NUCLEUS), patches[below])
+        nuclei = np.where(is_chosen[:, None], np.array(_NUCLEUS, np.float32), patches[below])
         return np.concatenate([patches, nuclei])
 
     def _colormap(self) -> Any:
