@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import anndata
+import h5py
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -22,6 +23,7 @@ from napari_bio_superposition.features.column_statistics import pool_rms
 
 SPARSE_BELOW: Final = 0.25
 """Share of nonzero entries below which the table is stored as a sparse matrix."""
+_IN_MEMORY_BYTES: Final = 2**28
 _IDENTITY: Final = (
     Keys.IMAGE,
     Keys.PLATE,
@@ -190,13 +192,30 @@ def write_table(adata: AnnData, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix == ".h5ad":
         with replaced_file(path) as part:
-            adata.write_h5ad(part, compression="gzip")
+            _write_h5ad(adata, part)
     elif path.suffix == ".zarr":
         with replaced_folder(path) as part:
             _write_zarr(adata, part)
     else:
         raise TableError(f"{path.name} is no name of a table. End it in .h5ad or .zarr.")
     return path
+
+
+def _write_h5ad(adata: AnnData, path: Path) -> None:
+    """Write a table of moderate size by way of memory.
+
+    HDF5 that meets a full disk keeps the file open and crashes the process later.
+    """
+    values = adata.X.data if sparse.issparse(adata.X) else adata.X
+    if not isinstance(values, np.ndarray) or values.nbytes > _IN_MEMORY_BYTES:
+        adata.write_h5ad(path, compression="gzip")
+        return
+    adata.strings_to_categoricals()
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
+        anndata.io.write_elem(file, "/", adata, dataset_kwargs={"compression": "gzip"})
+        file.flush()
+        content = file.id.get_file_image()
+    path.write_bytes(content)
 
 
 def _write_zarr(adata: AnnData, path: Path) -> None:

@@ -1,5 +1,6 @@
 """What file names do not say: a CSV table with line, genotype or treatment of images or wells."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
@@ -129,8 +130,8 @@ def _image_id(name: str) -> str:
     return clean_id(stem_of(PurePosixPath(name.strip().replace("\\", "/"))))
 
 
-def _check_unique(keys: list[str] | list[tuple[str, str]], path: Path) -> None:
-    repeated = sorted({str(key) for key in keys if keys.count(key) > 1})  # type: ignore[arg-type]
+def _check_unique(keys: Sequence[str | tuple[str, str]], path: Path) -> None:
+    repeated = sorted(str(key) for key, times in Counter(keys).items() if times > 1)
     if repeated:
         raise TableError(
             f"The table {path.name} names {list_choices(repeated[:5])} more than once. "

@@ -176,6 +176,15 @@ def test_an_xml_bomb_is_refused(write_harmony: Write) -> None:
         read_image(folder)
 
 
+def test_an_index_of_ten_thousand_images_is_read(write_harmony: Write) -> None:
+    index = write_harmony("V5") / "Images" / "Index.idx.xml"
+    text = index.read_text("utf-8")
+    image = text[text.index("<Image><State>") : text.index("</Image>\n") + 9]
+    more = [image.replace("<FieldID>1<", f"<FieldID>{n}<") for n in range(3, 10_003)]
+    index.write_text(text.replace(image, image + "".join(more), 1), "utf-8")
+    assert len(list_entries(index.parent)) == 10_002
+
+
 def test_deep_nesting_is_refused(write_harmony: Write) -> None:
     folder = write_harmony()
     (folder / "Images" / "Index.idx.xml").write_text("<a>" * 5000)
