@@ -7,13 +7,20 @@ import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QImage, QPixmap
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTableView,
+    QWidget,
+)
 from typing_extensions import override
 
 if TYPE_CHECKING:
     from napari_bio_superposition.workflows.batch_browse import FieldRow
 
-_HEADER = ("Field", "Status", "Result or reason")
+_HEADER = ("Field", "Status", "Result")
 _COLOURS = {"done": QColor("#3f9b62"), "failed": QColor("#d9534f")}
 _PICTURE_PX = 32
 _ROOT = QModelIndex()
@@ -112,6 +119,7 @@ class FieldTable(QTableView):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setWordWrap(False)
+        self.setItemDelegateForColumn(0, _MiddleLeftOut(self))
         self.setAccessibleName("Fields of the run")
         if (rows := self.verticalHeader()) is not None:
             rows.setDefaultSectionSize(_PICTURE_PX + 4)
@@ -119,7 +127,7 @@ class FieldTable(QTableView):
         if (columns := self.horizontalHeader()) is not None:
             columns.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
             columns.setStretchLastSection(True)
-            for column, width in enumerate((150, 58)):
+            for column, width in enumerate((160, 56)):
                 columns.resizeSection(column, width)
         if (bar := self.verticalScrollBar()) is not None:
             bar.valueChanged.connect(lambda _: self.pictures_wanted.emit())
@@ -140,6 +148,17 @@ class FieldTable(QTableView):
         model = self.selectionModel()
         chosen = [] if model is None else model.selectedRows()
         return [self.fields.rows[index.row()].id for index in chosen]
+
+
+class _MiddleLeftOut(QStyledItemDelegate):
+    """Shortens names in their middle: those of fields differ at the end."""
+
+    @override
+    def initStyleOption(self, option: QStyleOptionViewItem | None, index: QModelIndex) -> None:
+        """Set how a cell is drawn."""
+        super().initStyleOption(option, index)
+        if option is not None:
+            option.textElideMode = Qt.TextElideMode.ElideMiddle
 
 
 def _make_icon(picture: npt.NDArray[np.uint8]) -> QIcon:

@@ -25,7 +25,7 @@ from napari_bio_superposition.workflows.batch_plan import (
     write_plan,
 )
 from napari_bio_superposition.workflows.batch_report import write_report
-from napari_bio_superposition.workflows.batch_summary import BatchSummary, prefixed
+from napari_bio_superposition.workflows.batch_summary import BatchSummary, prefixed, retold
 from napari_bio_superposition.workflows.batch_unit import Outcome, find_done, read_failure
 from napari_bio_superposition.workflows.batch_wells import (
     CONTROLS,
@@ -129,14 +129,21 @@ def run_plan(
 def _run_here(
     plan: BatchPlan, units: Sequence[Unit], report: Callable[[Outcome], None]
 ) -> Job[tuple[Outcome, ...]]:
-    outcomes = []
+    outcomes: list[Outcome] = []
     yield Progress(_STEP, 0, len(units), "fields")
     for unit, job in zip(units, work_here(plan, units), strict=True):
-        outcome = yield from prefixed(job, f"{unit.id}: ")
+        job = prefixed(job, f"{unit.id}: ")
+        outcome = yield from job if len(units) == 1 else _within(job, len(outcomes), len(units))
         outcomes.append(outcome)
         report(outcome)
         yield Progress(_STEP, len(outcomes), len(units), "fields", _describe(outcome))
     return tuple(outcomes)
+
+
+def _within(job: Job[Outcome], done: int, total: int) -> Job[Outcome]:
+    """Report how far the run is, in place of the steps of one field: that is what takes time."""
+    whole = Progress(_STEP, done, total, "fields")
+    return retold(job, lambda progress: dataclasses.replace(whole, notice=progress.notice))
 
 
 def _run_elsewhere(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from napari_bio_superposition.core.errors import BioSuperpositionError, ConfigError, OutputError
-from napari_bio_superposition.core.progress import Job
+from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.imaging.fields import FieldList, open_fields
 from napari_bio_superposition.imaging.read_config import ReadConfig
 
@@ -109,16 +109,24 @@ def attempt(job: Job[T], on_failure: Callable[[str], None]) -> Job[T | None]:
 
 def prefixed(job: Job[T], prefix: str) -> Job[T]:
     """Put *prefix* before the step, and before the notice, of every report of *job*."""
-    result: T
+
+    def change(progress: Progress) -> Progress:
+        notice = f"{prefix}{progress.notice}" if progress.notice else ""
+        return replace(progress, step=f"{prefix}{progress.step}", notice=notice)
+
+    return retold(job, change)
+
+
+def retold(job: Job[T], change: Callable[[Progress], Progress]) -> Job[T]:
+    """Change every report of *job*."""
     try:
         while True:
             try:
                 progress = next(job)
             except StopIteration as stop:
-                result = stop.value
+                result: T = stop.value
                 return result
-            notice = f"{prefix}{progress.notice}" if progress.notice else ""
-            yield replace(progress, step=f"{prefix}{progress.step}", notice=notice)
+            yield change(progress)
     finally:
         job.close()
 
