@@ -28,7 +28,7 @@ from napari_bio_superposition.features.table import (
 _STATISTICS: Final = (Keys.FIRING_RATE, Keys.MEAN_ACTIVATION, Keys.MAX_ACTIVATION)
 _JOINABLE: Final = (Keys.SPATIAL, Keys.CNN)
 _BLOCK_VALUES: Final = 2**22
-"""Activations that are read at once while merging: 16 MB."""
+"""Activations that are read at once while merging, zeros not counted where they are not stored."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,21 +153,26 @@ def _lazy_values(parts: Sequence[TablePart]) -> Any:
             dtype=np.float32,
             meta=meta,
         )
-        for block in _in_blocks(parts)
+        for block in _in_blocks(parts, as_sparse=as_sparse)
     ]
     if not blocks:
         return empty.reshape(0, len(parts[0].features))
     return da.concatenate(blocks)  # type: ignore[no-untyped-call]
 
 
-def _in_blocks(parts: Sequence[TablePart]) -> Iterator[list[TablePart]]:
-    """Yield neighbours that are read at once, since every block costs a round of the scheduler."""
+def _in_blocks(parts: Sequence[TablePart], *, as_sparse: bool) -> Iterator[list[TablePart]]:
+    """Yield neighbours that are read at once.
+
+    Every block costs a round of the scheduler, which goes over all of them: the fewer the better.
+    """
     block: list[TablePart] = []
+    n_values = 0
     for part in parts:
-        n_values = math.prod(part.shape) + sum(math.prod(one.shape) for one in block)
+        n_own = part.n_nonzero if as_sparse else math.prod(part.shape)
+        n_values += n_own
         if block and n_values > _BLOCK_VALUES:
             yield block
-            block = []
+            block, n_values = [], n_own
         block += [part] if part.n_patches else []
     if block:
         yield block
@@ -208,7 +213,7 @@ def _lazy_array(parts: Sequence[TablePart], key: str) -> Any:
             shape=(sum(part.n_patches for part in block), width),
             dtype=dtype,
         )
-        for block in _in_blocks(parts)
+        for block in _in_blocks(parts, as_sparse=False)
     ]
     if not blocks:
         return np.zeros((0, width), dtype)
