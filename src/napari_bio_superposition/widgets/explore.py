@@ -252,11 +252,10 @@ class ExploreWidget(Dock):
         self._refresh_tab()
 
     def _refresh_tab(self) -> None:
-        for panel in self._stale:
-            if panel is self.tabs.currentWidget():
-                self._stale.remove(panel)
-                panel.refresh()
-                return
+        shown: Any = self.tabs.currentWidget()
+        if shown in self._stale:
+            self._stale.remove(shown)
+            shown.refresh()
 
     def show_in_image(self, row: int) -> None:
         """Bring a patch into the middle of the canvas; its image is opened where it is not."""

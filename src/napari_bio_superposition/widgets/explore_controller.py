@@ -264,7 +264,9 @@ class ExploreController:
         """
         result = self.result
         if result is None or group not in result.trajectories:
-            raise TableError("There is no pseudotime of this group. Open Compute and press Run.")
+            raise TableError(
+                "There is no pseudotime of this group. Press Compute layouts and trajectory."
+            )
         from napari_bio_superposition.manifold.dynamics import follow_one
 
         trajectory, n_rows = result.trajectories[group], result.table.n_obs
@@ -304,7 +306,7 @@ class ExploreController:
         """
         if self.table is None or "paga" not in self.table.uns:
             raise TableError(
-                "No graph of clusters yet. Open the tab Compute and press Run, or open a table "
+                "No graph of clusters yet. Press Compute layouts and trajectory, or open a table "
                 "with PAGA of scanpy."
             )
         from napari_bio_superposition.manifold.trajectory import read_paga

@@ -26,7 +26,7 @@ from napari_bio_superposition.widgets.form_fields import CalmComboBox
 if TYPE_CHECKING:
     from napari_bio_superposition.manifold.dynamics import FeatureDynamics
 
-_HINT: Final = "No features along pseudotime yet.\nOpen the tab Compute and press Run."
+_HINT: Final = "No features along pseudotime yet.\nPress Compute layouts and trajectory."
 _PLACES: Final = ("early", "middle", "late")
 _PER_PLACE: Final = 3
 _SEARCHED: Final = 400

@@ -32,7 +32,7 @@ _TOOLS: tuple[tuple[Tool, str, str], ...] = (
     ("pan", "Move", "Drag the plot; the right button does so with any tool. Wheel: zoom."),
 )
 _HINT = "No patches to show yet.\nAnalyse an image, or open a table (.h5ad, .zarr)."
-_NO_LAYOUT = "This table has no layout yet.\nOpen the tab Compute and press Run."
+_NO_LAYOUT = "This table has no layout yet.\nPress Compute layouts and trajectory."
 _LARGEST_POINT_PX = 15
 _NARROW = "QPushButton { padding: 3px 6px; }"
 

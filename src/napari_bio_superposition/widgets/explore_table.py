@@ -150,7 +150,7 @@ def spread_out(adata: "AnnData", computed: "AnnData") -> NewParts:
     """
     rows = np.asarray(adata.obs_names.get_indexer(computed.obs_names), np.int64)
     if (rows < 0).any():
-        raise TableError("The table changed while it was embedded. Press Run again.")
+        raise TableError("The table changed while it was embedded. Compute it again.")
     place = np.full(adata.n_obs, -1)  # by position: a million names are slow to look up
     place[rows] = np.arange(computed.n_obs)
     obs = {

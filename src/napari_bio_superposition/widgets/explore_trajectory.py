@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_bio_superposition.workflows.embed_result import Trajectory
 
 _HINT = (
-    "No pseudotime yet.\nOpen the tab Compute and press Run, or open a table with a column "
+    "No pseudotime yet.\nPress Compute layouts and trajectory, or open a table with a column "
     f"{Keys.PSEUDOTIME}."
 )
 _ALL = "all patches"
