@@ -430,6 +430,7 @@ def test_examples_of_images_that_are_not_open_are_read_from_disk(
     image = str(other.obs[Keys.IMAGE].iloc[0])
     assert bench.study.current.analysis.image.id == image
     assert bench.widget.explorer.image().analysis.tokens is not None
+    assert f"{image} · nuclei" in bench.viewer.layers
     np.testing.assert_allclose(
         np.array(bench.viewer.scene.camera.center)[-2:],
         _centre_of(bench.study, blank[0].key),

@@ -31,6 +31,7 @@ from napari_bio_superposition.widgets.region_sources import (
     make_painted_layer,
     read_regions,
 )
+from napari_bio_superposition.widgets.result_layers import make_result_layers
 from napari_bio_superposition.widgets.sources import METADATA_KEY
 from napari_bio_superposition.widgets.study import OpenImage, Study
 
@@ -124,6 +125,9 @@ class Explorer:
             self._viewer.add_image(data, **options) for data, options, _ in make_image_layers(image)
         ]
         geometry = Geometry.of_layer(layers[0])
+        if analysis.labels is not None:
+            for layer in make_result_layers(analysis, geometry, image.id):
+                self._viewer.layers.append(layer)
         self.study.add_analysis(analysis, models, geometry=geometry, name=image.id)
 
     def look_at(self, row: int) -> bool:

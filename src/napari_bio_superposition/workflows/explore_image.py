@@ -149,7 +149,7 @@ def settings_of(table: AnnData, model: str = "", device: str = "") -> AnalyzeCon
 def encode_image(
     table: AnnData, image_id: str, models: LoadedModels, library: ImageLibrary
 ) -> Job[ImageAnalysis]:
-    """Encode the patches that a table has of an image, without nuclei and cell death.
+    """Encode the patches that a table has of an image, with the nuclei of its saved result.
 
     Raises
     ------
@@ -165,9 +165,10 @@ def encode_image(
     patches = dataclasses.replace(patches, accepted=is_row)
     if not is_row.any():
         raise RegionError(f"The table has no patch of the image {image_id}. Choose another image.")
+    labels = library.read_nuclei(image_id)
     analysis = ImageAnalysis(
         image=image,
-        labels=None,
+        labels=labels if labels is not None and labels.shape == image.shape else None,
         patches=patches,
         dye=None,
         death=None,

@@ -15,7 +15,7 @@ from napari_bio_superposition.core.errors import (
 )
 from napari_bio_superposition.core.keys import Keys, latent_of
 from napari_bio_superposition.core.progress import Job, Progress
-from napari_bio_superposition.core.types import FloatArray, MultichannelImage, PatchSet
+from napari_bio_superposition.core.types import FloatArray, LabelImage, MultichannelImage, PatchSet
 from napari_bio_superposition.features.overlays import assemble_overlay
 from napari_bio_superposition.imaging.fields import FieldReference
 from napari_bio_superposition.imaging.read import read_field
@@ -26,7 +26,11 @@ from napari_bio_superposition.workflows.analyze import adapt_to_card, assign_rol
 from napari_bio_superposition.workflows.batch_summary import find_fields
 from napari_bio_superposition.workflows.collect import IMAGES
 from napari_bio_superposition.workflows.loading import LoadedModels
-from napari_bio_superposition.workflows.result_folder import folder_name, read_result
+from napari_bio_superposition.workflows.result_folder import (
+    SavedResult,
+    folder_name,
+    read_result,
+)
 from napari_bio_superposition.workflows.result_view import find_results, read_source_image
 
 
@@ -108,16 +112,24 @@ class ImageLibrary:
     def _read(self, image_id: str) -> MultichannelImage:
         if image_id in self.fields:
             return read_field(self.fields[image_id], config=self.config.reading)
-        folders = (folder / IMAGES / folder_name(image_id) for folder in self.results)
-        found = next((folder for folder in folders if folder.is_dir()), None)
-        if found is not None:
-            return read_source_image(read_result(found))
+        if (found := self._find_result(image_id)) is not None:
+            return read_source_image(found)
         known = [*self.at_hand, *self.fields]
         among = f"is not among {list_choices(known[:5])}" if known else "is in none of the results"
         raise ImageReadError(
             f"The image {image_id} of the table {among}. Give the folder with the images that "
             "were analysed."
         )
+
+    def read_nuclei(self, image_id: str) -> LabelImage | None:
+        """Return the nuclei that a result has of an image; ``None`` where none has any."""
+        found = self._find_result(image_id)
+        return None if found is None else found.labels()
+
+    def _find_result(self, image_id: str) -> SavedResult | None:
+        folders = (folder / IMAGES / folder_name(image_id) for folder in self.results)
+        found = next((folder for folder in folders if folder.is_dir()), None)
+        return None if found is None else read_result(found)
 
 
 def cut_thumbnails(
