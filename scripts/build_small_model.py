@@ -46,6 +46,7 @@ from napari_bio_superposition.models.training import train_encoder
 from napari_bio_superposition.models.training_config import CONTRASTIVE_PRESETS
 
 T = TypeVar("T")
+N_SAES = 4
 ROLES = ("mitochondria", "lysosomes", "nuclei")  # the paper's order; the death dye never enters
 SEED = 20_261_121
 STUDY = SimulationConfig(n_plates=4, wells_per_class=4, nuclei_per_patch=9.5)
@@ -81,17 +82,7 @@ def main() -> None:
     data = load_or_make_patches(options.work / "patches.npz", STUDY, SEED)
     new = load_or_make_patches(options.work / "new_plates.npz", NEW_PLATES, SEED + 3)
     encoder = load_or_train_encoder(options.work / "encoder.safetensors", data)
-    training = data.take(~data.held_out)
-    job = train_sae(
-        TokenMaker(encoder, CONTRASTIVE.normalization, config.tap, config.centring),
-        PatchRows.of(training.pixels[:: max(1, len(training.pixels) // 1024)]),
-        config,
-        rng=np.random.default_rng(SEED + 2),
-        evaluation=PatchRows.of(data.take(data.held_out).pixels),
-    )
-    trained = timed("Training the SAE", job)
-    round_to_half(trained.sae)
-    model = FeatureModel(describe(config), encoder, trained.sae, trained.mean_token)
+    model = train_best_sae(encoder, config, data)
     measurements = measure(model, data, new)
     card = dataclasses.replace(model.card, measurements=measurements)
     save_model(dataclasses.replace(model, card=card), options.out, half_precision=True)
@@ -155,6 +146,30 @@ def load_or_train_encoder(path: Path, data: Patches) -> Encoder:
     round_to_half(encoder)
     use_channels_last(encoder)
     return encoder.requires_grad_(False).eval()
+
+
+def train_best_sae(encoder: Encoder, config: SaeConfig, data: Patches) -> FeatureModel:
+    """Return the SAE of some seeds whose latents map the structures best, on development fields.
+
+    Seeds differ in whether a structure gets a latent of its own (decision 0024). The fields that
+    choose are not those that `measure` reports on.
+    """
+    training = data.take(~data.held_out)
+    models = []
+    for seed in range(N_SAES):
+        job = train_sae(
+            TokenMaker(encoder, CONTRASTIVE.normalization, config.tap, config.centring),
+            PatchRows.of(training.pixels[:: max(1, len(training.pixels) // 1024)]),
+            config,
+            rng=np.random.default_rng([SEED, seed]),
+            evaluation=PatchRows.of(data.take(data.held_out).pixels),
+        )
+        trained = timed(f"Training SAE {seed + 1} of {N_SAES}", job)
+        round_to_half(trained.sae)
+        models.append(FeatureModel(describe(config), encoder, trained.sae, trained.mean_token))
+    worst = [min(measure_places(model, seed=SEED + 5).values()) for model in models]
+    print(f"worst best latent of each seed, on development fields: {worst}", flush=True)
+    return models[int(np.argmax(worst))]
 
 
 def describe(config: SaeConfig) -> ModelCard:
@@ -222,17 +237,17 @@ def measure(model: FeatureModel, data: Patches, new: Patches) -> dict[str, Any]:
         "active_token_share": round(metrics.active_token_share, 4),
         "fvu": round(metrics.fvu, 4),
         "alive_share": round(metrics.alive_share(), 4),
-        **measure_places(model),
+        **measure_places(model, seed=SEED + 4),
     }
 
 
-def measure_places(model: FeatureModel) -> dict[str, float]:
+def measure_places(model: FeatureModel, *, seed: int) -> dict[str, float]:
     """Return how well the best single latent maps each structure, on fields of a new study.
 
     The latent is chosen on half of the fields and judged on the others.
     """
     config = SimulationConfig(side_px=512, n_plates=1, wells_per_class=1)
-    fields = list(simulate_study(config, rng=np.random.default_rng(SEED + 4)))
+    fields = list(simulate_study(config, rng=np.random.default_rng(seed)))
     activations = np.stack([encode_some_tokens(model, field) for field in fields])
     found = {}
     for name in ("mitochondria", "lysosomes", "nuclei"):

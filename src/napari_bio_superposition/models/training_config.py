@@ -106,7 +106,7 @@ CONTRASTIVE_PRESETS: Final = {
         epoch_end="all_seen",
         centre_first=True,
         centre_pooled=True,
-        detail_weight=5.0,  # decision 0024
+        detail_weight=25.0,  # decision 0024
     ),
 }
 """Ways of training by name: exactly the published one, and a short one."""
