@@ -146,6 +146,15 @@ def test_a_shard_does_its_part_and_collect_refuses_until_all_are_there(
     assert (tmp_path / "patches.h5ad").read_bytes() == (finished / "patches.h5ad").read_bytes()
 
 
+def test_progress_is_that_of_the_run(study: Path, config: BatchConfig, tmp_path: Path) -> None:
+    plan = run(plan_batch(study, config, tmp_path))
+    reports = list(run_plan(plan, shard="1/3"))
+    assert {each.step for each in reports} == {"Looking for what is done", "Analysing fields"}
+    counts = [each.done for each in reports if each.step == "Analysing fields"]
+    assert counts == sorted(counts)
+    assert (set(counts), reports[-1].total) == ({0, 1, 2}, 2)
+
+
 def test_two_processes_give_the_same_bytes(
     study: Path, config: BatchConfig, finished: Path, tmp_path: Path
 ) -> None:
