@@ -1,8 +1,8 @@
 """Score couplings where the truth is planted: matches, genes, verdicts, robustness to neighbours.
 
 ``python scripts/score_coupling.py planted|verdicts|neighbours FIRST_SEED LAST_SEED [--cells N]
-[--scgem FOLDER]`` prints one JSON object per row and adds them to benchmarks/results/coupling.json.
-Run by hand: minutes to an hour of processor time.
+[--unlike] [--scgem FOLDER]`` prints one JSON object per row and adds them to
+benchmarks/results/coupling.json. Run by hand: minutes to an hour of processor time.
 """
 
 import argparse
@@ -39,12 +39,13 @@ def main() -> None:
     parser.add_argument("last", type=int)
     parser.add_argument("--cells", type=int, default=0)
     parser.add_argument("--scgem", type=Path)
+    parser.add_argument("--unlike", action="store_true", help="verdicts on unlike RNA alone")
     args = parser.parse_args()
     for seed in range(args.first, args.last + 1):
         if args.what == "planted":
             rows: Iterator[dict[str, Any]] = iter([score_planted(args.cells or 2000, seed)])
         elif args.what == "verdicts":
-            rows = score_verdicts(args.cells or 300, seed)
+            rows = score_verdicts(args.cells or 300, seed, unlike=args.unlike)
         else:
             rows = score_neighbours(args.cells or 1000, seed, args.scgem)
         for row in rows:
@@ -94,17 +95,14 @@ def _share_found(scores: Any, rows: np.ndarray) -> float:
     return float(((scores.q < 0.05) & (scores.r2 > 0))[rows].mean())
 
 
-def score_verdicts(n: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Judge RNA that is true, shuffled, and of another shape; no pairs are given."""
+def score_verdicts(n: int, seed: int, *, unlike: bool = False) -> Iterator[dict[str, Any]]:
+    """Judge RNA that is shuffled, of another shape, and (not where *unlike*) true."""
     rng = np.random.default_rng(20_000 + seed)
     images, rna = make_views(n, seed)
     shape = list(SHAPES)[seed % len(SHAPES)]
     unrelated = embed_points(SHAPES[shape](n, rng), 15, rng)
-    for name, other in (
-        ("shuffled", rng.permuted(rna, axis=0)),
-        (f"unrelated: {shape}", unrelated),
-        ("true", rna),
-    ):
+    cases = {"shuffled": rng.permuted(rna, axis=0), f"unrelated: {shape}": unrelated}
+    for name, other in (cases if unlike else cases | {"true": rna}).items():
         coupling, seconds = _couple((images, other), CouplingConfig(**QUICK, n_nulls=6), seed)
         halves = coupling.halves
         yield {

@@ -32,17 +32,15 @@ def test_a_map_of_classes_is_chance_within_them() -> None:
 @pytest.mark.parametrize(
     ("verdict", "fits", "words"),
     [
-        ("no alignment", (False, False), "bears the verdict out: neither"),
-        ("ambiguous", (True, False), "claims less than is true: genotypes"),
-        ("class-level only", (True, False), "bears the verdict out: genotypes"),
-        ("cell-level", (True, False), "claims more than is true: genotypes"),
-        ("cell-level", (True, True), "bears the verdict out: single cells"),
+        ("no alignment", False, "bears the verdict out: single cells of a genotype do not"),
+        ("class-level only", False, "bears the verdict out: single cells of a genotype do not"),
+        ("ambiguous", True, "claims less than is true: single cells of a genotype correspond"),
+        ("cell-level", False, "claims more than is true: single cells of a genotype do not"),
+        ("cell-level", True, "bears the verdict out: single cells of a genotype correspond"),
     ],
 )
-def test_the_truth_is_told_beside_the_verdict(
-    verdict: str, fits: tuple[bool, bool], words: str
-) -> None:
-    assert words in read_verdict(verdict, classes_fit=fits[0], cells_fit=fits[1])
+def test_the_truth_is_told_beside_the_verdict(verdict: str, fits: bool, words: str) -> None:
+    assert words in read_verdict(verdict, cells_fit=fits)
 
 
 def test_planted_genes_are_counted_where_they_are_found() -> None:

@@ -59,7 +59,7 @@ def _quick_coupling() -> CouplingConfig:
 
 def _quick_genes() -> GenePredictionConfig:
     """Return settings with the one control that needs no further coupling."""
-    return GenePredictionConfig(n_permutations=50, controls=("split_cells",))
+    return GenePredictionConfig(control_permutations=200, controls=("split_cells",))
 
 
 @dataclass(frozen=True, kw_only=True)

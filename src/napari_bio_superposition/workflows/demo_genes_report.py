@@ -73,8 +73,8 @@ def _genes_section(result: RnaComparison) -> Section:
         "Genes predicted from images",
         paragraphs=[
             result.genes.banner or "The coupling holds for single cells.",
-            "Ridge regression predicts the expression of coupled cells from image features, within "
-            "each genotype, for wells that did not teach it. The simulation knows which genes "
+            "Ridge regression predicts the expression of coupled cells from image features, over "
+            "all patches, for wells that did not teach it. The simulation knows which genes "
             "follow what images show. AUROC: how well a gene's z tells these from the others, 0.5 "
             "is chance; `other cells` is learned on one half of the RNA cells and scored on the "
             f"other. Found: q below {FOUND:g} there, R2 above 0.",
