@@ -1,12 +1,10 @@
 """The dock widget *Analyse*: brings panels, controller and job runner together. No science."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
-    QApplication,
     QFileDialog,
     QFrame,
     QScrollArea,
@@ -16,13 +14,9 @@ from qtpy.QtWidgets import (
 )
 from typing_extensions import override
 
-from napari_bio_superposition.core.errors import BioSuperpositionError
-from napari_bio_superposition.core.progress import Job
 from napari_bio_superposition.widgets.analysis_jobs import FinishedAnalysis, find_devices
 from napari_bio_superposition.widgets.controller import AnalyseController
-from napari_bio_superposition.widgets.dock import Dock
-from napari_bio_superposition.widgets.failures import explain
-from napari_bio_superposition.widgets.jobs import JobRunner
+from napari_bio_superposition.widgets.job_dock import JobDock
 from napari_bio_superposition.widgets.readers import open_layers
 from napari_bio_superposition.widgets.result_panel import ResultPanel
 from napari_bio_superposition.widgets.run_bar import RunBar
@@ -32,7 +26,6 @@ from napari_bio_superposition.widgets.setup_panel import SetupPanel
 if TYPE_CHECKING:
     import napari
 
-    from napari_bio_superposition.widgets.failures import Failure
     from napari_bio_superposition.widgets.image_layers import LayerData
 
 _SMALLEST_WIDTH_PX = 320
@@ -40,7 +33,7 @@ _STORE_AFTER_MS = 300
 """napari writes a file at each change of a setting; a slider changes it many times a second."""
 
 
-class AnalyseWidget(Dock):
+class AnalyseWidget(JobDock):
     """Finds nuclei, scores cell death and describes patches of an open image by SAE features.
 
     Parameters
@@ -50,15 +43,12 @@ class AnalyseWidget(Dock):
     """
 
     def __init__(self, napari_viewer: "napari.Viewer") -> None:
-        super().__init__()
+        super().__init__(RunBar())
         self._viewer = napari_viewer
         self.controller = AnalyseController(napari_viewer)
-        self.runner = JobRunner(self)
         self.setup = SetupPanel(load_settings(), find_devices())
         self.result = ResultPanel(self.controller)
-        self.run_bar = RunBar()
         self.tabs = QTabWidget()
-        self._then: Callable[[Any], None] = lambda _: None
         self._refresh_soon = QTimer(self)
         self._refresh_soon.setSingleShot(True)
         self._refresh_soon.timeout.connect(self.refresh_sources)
@@ -96,21 +86,12 @@ class AnalyseWidget(Dock):
         self.result.features.look_changed.connect(self._store_soon.start)
         self.result.save_clicked.connect(self._ask_save)
         self.result.load_clicked.connect(self._ask_load)
-        self.run_bar.run_clicked.connect(self.run)
-        self.run_bar.cancel_clicked.connect(self.cancel)
-        self.runner.progressed.connect(self.run_bar.report)
-        self.runner.succeeded.connect(self._on_succeeded)
-        self.runner.failed.connect(self._on_failed)
-        self.runner.cancelled.connect(self._on_cancelled)
-        self.runner.ended.connect(self._on_ended)
-        application = QApplication.instance()
-        if application is not None:
-            application.aboutToQuit.connect(self.runner.shut_down)
 
     def refresh_sources(self) -> None:
         """Offer the images that are open now."""
         self.setup.channels.set_sources(self.controller.sources())
 
+    @override
     def run(self) -> None:
         """Analyse the chosen image with the chosen settings."""
         source = self.setup.channels.source
@@ -121,12 +102,6 @@ class AnalyseWidget(Dock):
             )
             return
         self._start(lambda: self.controller.analyze(source, self.setup.read_config()), self._show)
-
-    def cancel(self) -> None:
-        """Ask the running job to stop at its next tile or batch."""
-        if self.runner.running:
-            self.run_bar.show_cancelling()
-            self.runner.cancel()
 
     def save(self, folder: Path) -> None:
         """Write the result that is shown into *folder*."""
@@ -140,36 +115,9 @@ class AnalyseWidget(Dock):
             return
         self._start(lambda: self.controller.load(source, folder), self._show_loaded)
 
-    def _start(self, make_job: Callable[[], Job[Any]], then: Callable[[Any], None]) -> None:
-        """Start a job; a mistake in the settings is told at once."""
-        if self.runner.running:
-            return
-        try:
-            job = make_job()
-        except BioSuperpositionError as error:
-            self.run_bar.show_failure(explain(error))
-            return
-        self._then = then
-        self.run_bar.start()
-        self.result.set_busy(True)
-        self.runner.start(job)
-
-    def _on_succeeded(self, outcome: Any) -> None:
-        try:
-            self._then(outcome)
-        except Exception as error:  # whatever fails while layers are made is told like the rest
-            self.run_bar.show_failure(explain(error, "Showing the result"))
-
-    def _on_failed(self, failure: "Failure") -> None:
-        self.run_bar.show_failure(failure)
-
-    def _on_cancelled(self) -> None:
-        self.run_bar.message.show_plain("Cancelled; nothing was changed.")
-
-    def _on_ended(self) -> None:
-        self._then = lambda _: None
-        self.run_bar.finish()
-        self.result.set_busy(False)
+    @override
+    def _show_running(self, *, is_running: bool) -> None:
+        self.result.set_busy(is_running)
 
     def _show(self, finished: FinishedAnalysis) -> None:
         self.controller.show(finished)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
-    QApplication,
     QFileDialog,
     QSizePolicy,
     QTabWidget,
@@ -15,8 +14,7 @@ from qtpy.QtWidgets import (
 from typing_extensions import override
 
 from napari_bio_superposition.core.errors import BioSuperpositionError, TableError
-from napari_bio_superposition.core.progress import Job, run
-from napari_bio_superposition.widgets.dock import Dock
+from napari_bio_superposition.core.progress import run
 from napari_bio_superposition.widgets.explore_compute import ComputePanel
 from napari_bio_superposition.widgets.explore_controller import EmbeddedTable, ExploreController
 from napari_bio_superposition.widgets.explore_dynamics import DynamicsPanel
@@ -29,7 +27,7 @@ from napari_bio_superposition.widgets.failures import explain
 from napari_bio_superposition.widgets.feature_display import FeatureDisplay
 from napari_bio_superposition.widgets.geometry import Geometry
 from napari_bio_superposition.widgets.image_layers import make_image_layers
-from napari_bio_superposition.widgets.jobs import JobRunner
+from napari_bio_superposition.widgets.job_dock import JobDock
 from napari_bio_superposition.widgets.map_queue import MapQueue
 from napari_bio_superposition.widgets.mark_preparation import MarkPreparation
 from napari_bio_superposition.widgets.result_layers import make_result_layers
@@ -50,7 +48,7 @@ _NARROW_TABS = "QTabBar::tab { padding: 3px 3px; }"
 _ZARR_FILES = (".zattrs", ".zgroup", "zarr.json")
 
 
-class ExploreWidget(Dock):
+class ExploreWidget(JobDock):
     """Plots the patches of all images of the study, linked both ways with the image.
 
     Parameters
@@ -60,20 +58,17 @@ class ExploreWidget(Dock):
     """
 
     def __init__(self, napari_viewer: "napari.Viewer") -> None:
-        super().__init__()
+        super().__init__(RunBar("Compute layouts and trajectory"))
         self._viewer = napari_viewer
         self.study = Study.of(napari_viewer)
         self.controller = ExploreController(self.study)
-        self.runner = JobRunner(self)
         self.embedding = EmbeddingPanel(self.controller)
         self.groups = GroupsPanel(self.controller)
         self.trajectory = TrajectoryPanel(self.controller)
         self.graph = GraphPanel(self.controller)
         self.dynamics = DynamicsPanel(self.controller)
         self.compute = ComputePanel()
-        self.run_bar = RunBar("Compute layouts and trajectory")
         self.tabs = QTabWidget()
-        self._then: Callable[[Any], None] = lambda _: None
         self._stale: list[Any] = []
         self._image_folder: Path | None = None
         self._table_folder: Path | None = None
@@ -125,19 +120,10 @@ class ExploreWidget(Dock):
         self.dynamics.feature_chosen.connect(self._look_at)
         self.dynamics.trend_asked.connect(self.follow)
         self.compute.root_button.clicked.connect(self._take_root)
-        self.run_bar.run_clicked.connect(self.run)
-        self.run_bar.cancel_clicked.connect(self.cancel)
-        self.runner.progressed.connect(self.run_bar.report)
-        self.runner.succeeded.connect(self._on_succeeded)
-        self.runner.failed.connect(self._on_failed)
-        self.runner.cancelled.connect(self._on_cancelled)
-        self.runner.ended.connect(self._on_ended)
-        application = QApplication.instance()
-        if application is not None:
-            application.aboutToQuit.connect(self.runner.shut_down)
 
     # --- jobs --------------------------------------------------------------------------------
 
+    @override
     def run(self) -> None:
         """Compute layouts and trajectory of the table with the chosen settings."""
         self._start(lambda: self.controller.embed(self.compute.read_config()), self._show_result)
@@ -175,42 +161,10 @@ class ExploreWidget(Dock):
             return
         self._start(lambda: self.controller.read_feature(feature), self._show_colouring)
 
-    def cancel(self) -> None:
-        """Ask the running job to stop at its next step."""
-        if self.runner.running:
-            self.run_bar.show_cancelling()
-            self.runner.cancel()
-
-    def _start(self, make_job: Callable[[], Job[Any]], then: Callable[[Any], None]) -> None:
-        """Start a job; a mistake in the settings is told at once."""
-        if self.runner.running:
-            self.run_bar.message.show_plain("Wait for the running job, or cancel it.")
-            return
-        try:
-            job = make_job()
-        except BioSuperpositionError as error:
-            self.run_bar.show_failure(explain(error))
-            return
-        self._then = then
-        self.run_bar.start()
-        self.runner.start(job)
-
-    def _on_succeeded(self, outcome: Any) -> None:
-        try:
-            self._then(outcome)
-        except Exception as error:  # whatever fails while plots are made is told like the rest
-            self.run_bar.show_failure(explain(error, "Showing the result"))
-
+    @override
     def _on_failed(self, failure: "Failure") -> None:
         self._image_folder = None  # where an image was not found, the next try may ask again
-        self.run_bar.show_failure(failure)
-
-    def _on_cancelled(self) -> None:
-        self.run_bar.message.show_plain("Cancelled; nothing was changed.")
-
-    def _on_ended(self) -> None:
-        self._then = lambda _: None
-        self.run_bar.finish()
+        super()._on_failed(failure)
 
     def _show_result(self, embedded: EmbeddedTable) -> None:
         self.controller.take_result(embedded)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import (
-    QApplication,
     QFileDialog,
     QFrame,
     QScrollArea,
@@ -15,9 +14,8 @@ from qtpy.QtWidgets import (
 )
 from typing_extensions import override
 
-from napari_bio_superposition.core.errors import BioSuperpositionError, TableError
+from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.progress import Job
-from napari_bio_superposition.widgets.dock import Dock
 from napari_bio_superposition.widgets.failures import explain
 from napari_bio_superposition.widgets.gwmap_couple import CouplePanel
 from napari_bio_superposition.widgets.gwmap_genes import GenesPanel
@@ -36,7 +34,7 @@ from napari_bio_superposition.widgets.gwmap_painting import PaintedLayers
 from napari_bio_superposition.widgets.gwmap_rna import RnaPanel
 from napari_bio_superposition.widgets.gwmap_state import GwMap
 from napari_bio_superposition.widgets.image_link import ImageLink
-from napari_bio_superposition.widgets.jobs import JobRunner
+from napari_bio_superposition.widgets.job_dock import JobDock
 from napari_bio_superposition.widgets.run_bar import RunBar
 from napari_bio_superposition.widgets.study import Study
 
@@ -50,7 +48,7 @@ _RUN_TEXT = ("Prepare RNA", "Couple", "Rank genes", "Rank genes")
 _NARROW_TABS = "QTabBar::tab { padding: 3px 8px; }"
 
 
-class GwMapWidget(Dock):
+class GwMapWidget(JobDock):
     """Couples the patches of the study with RNA cells, and paints genes onto images.
 
     Parameters
@@ -59,19 +57,18 @@ class GwMapWidget(Dock):
         The viewer; napari passes it by this name.
     """
 
+    _cancelled_text = "Cancelled; what was there is as it was."
+
     def __init__(self, napari_viewer: "napari.Viewer") -> None:
-        super().__init__()
+        super().__init__(RunBar(_RUN_TEXT[0]))
         self._viewer = napari_viewer
         self.study = Study.of(napari_viewer)
         self.state = GwMap(self.study)
-        self.runner = JobRunner(self)
         self.rna, self.couple = RnaPanel(self.state), CouplePanel(self.state)
         self.genes, self.landscape = GenesPanel(self.state), LandscapePanel(self.state)
         self.painting = PaintedLayers(napari_viewer, self.study)
         self.paint_bar = PaintBar()
-        self.run_bar = RunBar(_RUN_TEXT[0])
         self.tabs = QTabWidget()
-        self._then: Callable[[Any], None] = lambda _: None
         ImageLink.of(napari_viewer)
         self._lay_out()
         self._connect()
@@ -111,19 +108,10 @@ class GwMapWidget(Dock):
         self.landscape.export_clicked.connect(self._ask_export)
         self.paint_bar.paint_clicked.connect(lambda: self.paint(self.paint_bar.genes))
         self.paint_bar.clear_clicked.connect(self._clear_painting)
-        self.run_bar.run_clicked.connect(self.run)
-        self.run_bar.cancel_clicked.connect(self.cancel)
-        self.runner.progressed.connect(self.run_bar.report)
-        self.runner.succeeded.connect(self._on_succeeded)
-        self.runner.failed.connect(self.run_bar.show_failure)
-        self.runner.cancelled.connect(self._on_cancelled)
-        self.runner.ended.connect(self._on_ended)
-        application = QApplication.instance()
-        if application is not None:
-            application.aboutToQuit.connect(self.runner.shut_down)
 
     # --- steps -------------------------------------------------------------------------------
 
+    @override
     def run(self) -> None:
         """Run the step whose tab is open."""
         (self.prepare, self.couple_study, self.rank, self.rank)[self.tabs.currentIndex()]()
@@ -199,12 +187,6 @@ class GwMapWidget(Dock):
         self.paint_bar.set_genes(names)
         self._start(make_job, self._show_painted)
 
-    def cancel(self) -> None:
-        """Ask the running job to stop at its next step."""
-        if self.runner.running:
-            self.run_bar.show_cancelling()
-            self.runner.cancel()
-
     def _genes_config(self) -> Any:
         """Return the settings of genes; the RNA table is where this dock knows it to be."""
         import dataclasses
@@ -214,33 +196,6 @@ class GwMapWidget(Dock):
         if config.rna or rna is None:
             return config
         return dataclasses.replace(config, rna=str(rna.path))
-
-    def _start(self, make_job: Callable[[], Job[Any]], then: Callable[[Any], None]) -> None:
-        """Start a job; a mistake in the settings is told at once."""
-        if self.runner.running:
-            self.run_bar.message.show_plain("Wait for the running job, or cancel it.")
-            return
-        try:
-            job = make_job()
-        except BioSuperpositionError as error:
-            self.run_bar.show_failure(explain(error))
-            return
-        self._then = then
-        self.run_bar.start()
-        self.runner.start(job)
-
-    def _on_succeeded(self, outcome: Any) -> None:
-        try:
-            self._then(outcome)
-        except Exception as error:  # whatever fails while results are shown is told like the rest
-            self.run_bar.show_failure(explain(error, "Showing the result"))
-
-    def _on_cancelled(self) -> None:
-        self.run_bar.message.show_plain("Cancelled; what was there is as it was.")
-
-    def _on_ended(self) -> None:
-        self._then = lambda _: None
-        self.run_bar.finish()
 
     # --- results -----------------------------------------------------------------------------
 
