@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -14,8 +15,10 @@ from scipy import sparse
 
 from napari_bio_superposition.core.errors import OutputError, TableError
 from napari_bio_superposition.core.keys import Keys, latent_of
+from napari_bio_superposition.core.progress import run
 from napari_bio_superposition.core.provenance import Provenance
 from napari_bio_superposition.core.types import Acquisition, MultichannelImage, PatchSet
+from napari_bio_superposition.features.lazy_table import open_table
 from napari_bio_superposition.features.table import (
     build_manifest,
     build_table,
@@ -315,3 +318,16 @@ def test_a_table_opens_in_scanpy(tmp_path: Path) -> None:
     sc.pp.neighbors(table, n_neighbors=5, method="gauss")  # "umap" compiles for half a minute
     assert table.obsm[Keys.PCA].shape == (30, 3)
     assert table.obsp["connectivities"].shape == (30, 30)
+
+
+def test_a_written_file_holds_what_anndatas_own_does(tmp_path: Path) -> None:
+    adata = AnnData(np.eye(3, dtype=np.float32), uns={"nothing": None, "text": "a"})
+    adata.obs["class"] = ["a", "b", "a"]
+    write_table(adata, tmp_path / "ours.h5ad")
+    adata.write_h5ad(tmp_path / "own.h5ad")
+    names: list[list[str]] = [[], []]
+    for found, name in zip(names, ("ours", "own"), strict=True):
+        with h5py.File(tmp_path / f"{name}.h5ad") as file:
+            file.visit(found.append)
+    assert sorted(names[0]) == sorted(names[1])
+    assert run(open_table(tmp_path / "ours.h5ad")).uns["text"] == "a"

@@ -156,6 +156,8 @@ def _count_bytes(store: Any) -> int:
 
 
 def _size(array: Any) -> int:
+    if array.shape is None:  # HDF5's empty value, which stands for None
+        return 0
     return int(np.prod(array.shape, dtype=np.int64)) * int(getattr(array.dtype, "itemsize", 8))
 
 

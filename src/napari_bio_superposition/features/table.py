@@ -213,6 +213,8 @@ def _write_h5ad(adata: AnnData, path: Path) -> None:
     adata.strings_to_categoricals()
     with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
         anndata.io.write_elem(file, "/", adata, dataset_kwargs={"compression": "gzip"})
+        if adata.raw is None:
+            file.pop("raw", None)  # AnnData's own file leaves it out, and so do older readers
         file.flush()
         content = file.id.get_file_image()
     path.write_bytes(content)
