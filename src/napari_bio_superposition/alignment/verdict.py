@@ -138,10 +138,11 @@ def _refuse(evidence: Evidence) -> _Finding:
 def _compare_with_shuffled(evidence: Evidence) -> _Finding:
     if evidence.nulls is None or evidence.nulls.z(SHUFFLED) >= _MIN_Z:
         return _NOTHING
+    z = evidence.nulls.z(SHUFFLED)
     return NO_ALIGNMENT, (
-        f"The loss is no better than chance: {evidence.nulls.z(SHUFFLED):.1f} standard deviations "
-        f"below that of geometries without structure (columns shuffled), where {_MIN_Z:g} are "
-        "asked for. Do not read anything from the plan."
+        f"The loss is no better than chance: {abs(z):.1f} standard deviations "
+        f"{'above' if z < 0 else 'below'} that of geometries without structure (columns shuffled), "
+        f"where {_MIN_Z:g} below are asked for. Do not read anything from the plan."
     )
 
 
