@@ -67,8 +67,8 @@ class TrainWidget(Dock):
         self.setup = TrainSetupPanel()
         self.loss = CurveView("Loss", "steps")
         self.loss.setToolTip(
-            "It rises at first, while the queue of earlier patches fills: there are more of them "
-            "to be told from each other"
+            "It may rise at first, while the queue of earlier patches fills: there are more of "
+            "them to be told from each other"
         )
         self.probe = CurveView("Probe on validation wells", "epochs", y_range=(0.0, 1.0))
         self.sae_loss = CurveView("Loss of the SAE", "steps")
