@@ -29,6 +29,7 @@ from napari_bio_superposition.features.table import read_table
 from napari_bio_superposition.widgets.analyse import AnalyseWidget
 from napari_bio_superposition.widgets.explore_images import open_image
 from napari_bio_superposition.widgets.image_layers import make_image_layers
+from napari_bio_superposition.widgets.job_dock import JobDock
 from napari_bio_superposition.widgets.readers import open_sample, read_layers
 from napari_bio_superposition.widgets.study import Study
 
@@ -66,14 +67,14 @@ def settle(milliseconds: int = SETTLE_MS) -> None:
     loop.exec()
 
 
-def run(widget: AnalyseWidget) -> None:
-    """Click Run and wait for the end."""
+def run(widget: JobDock) -> None:
+    """Click the button of the run bar and wait for the end."""
     loop = QEventLoop()
     widget.runner.ended.connect(loop.quit)
     QTest.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
     loop.exec()
     if widget.run_bar.message.tone != "good":
-        raise SystemExit(f"The analysis failed: {widget.run_bar.message.text}")
+        raise SystemExit(f"The run failed: {widget.run_bar.message.text}")
 
 
 def show_overlays(viewer: Any, widget: AnalyseWidget, n_overlays: int) -> None:
@@ -95,12 +96,7 @@ def explore(viewer: Any, analyse: AnalyseWidget, out: Path, suffix: str) -> None
     viewer.window.remove_dock_widget(analyse)
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Explore")
     settle()
-    loop = QEventLoop()
-    widget.runner.ended.connect(loop.quit)
-    QTest.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
-    loop.exec()
-    if widget.run_bar.message.tone != "good":
-        raise SystemExit(f"The embedding failed: {widget.run_bar.message.text}")
+    run(widget)
     widget.embedding.size_box.setValue(9)
     widget.embedding.choose_layout("UMAP")
     widget.embedding.colour_box.setCurrentText(Keys.NUCLEAR_AREA)
@@ -136,12 +132,7 @@ def explore_demo(viewer: Any, out: Path, suffix: str) -> None:
     """Compute the trajectory of the demo's table; show every tab, and a dock that floats."""
     dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Explore")
     settle()
-    loop = QEventLoop()
-    widget.runner.ended.connect(loop.quit)
-    QTest.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
-    loop.exec()
-    if widget.run_bar.message.tone != "good":
-        raise SystemExit(f"The embedding failed: {widget.run_bar.message.text}")
+    run(widget)
     widget.embedding.colour_box.setCurrentText(Keys.PSEUDOTIME)
     for index in range(widget.tabs.count()):
         widget.tabs.setCurrentIndex(index)

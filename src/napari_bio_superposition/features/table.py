@@ -1,13 +1,11 @@
 """The feature table: the only border to `AnnData`. Rows are patches, columns SAE features."""
 
 import json
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import anndata
-import h5py
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -20,10 +18,10 @@ from napari_bio_superposition.core.keys import Keys, feature_name
 from napari_bio_superposition.core.provenance import Provenance
 from napari_bio_superposition.core.types import FloatArray, PatchSet
 from napari_bio_superposition.features.column_statistics import pool_rms
+from napari_bio_superposition.features.table_files import write_h5ad, write_zarr
 
 SPARSE_BELOW: Final = 0.25
 """Share of nonzero entries below which the table is stored as a sparse matrix."""
-_IN_MEMORY_BYTES: Final = 2**28
 _IDENTITY: Final = (
     Keys.IMAGE,
     Keys.PLATE,
@@ -192,39 +190,13 @@ def write_table(adata: AnnData, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix == ".h5ad":
         with replaced_file(path) as part:
-            _write_h5ad(adata, part)
+            write_h5ad(adata, part)
     elif path.suffix == ".zarr":
         with replaced_folder(path) as part:
-            _write_zarr(adata, part)
+            write_zarr(adata, part)
     else:
         raise TableError(f"{path.name} is no name of a table. End it in .h5ad or .zarr.")
     return path
-
-
-def _write_h5ad(adata: AnnData, path: Path) -> None:
-    """Write a table of moderate size by way of memory.
-
-    HDF5 that meets a full disk keeps the file open and crashes the process later.
-    """
-    values = adata.X.data if sparse.issparse(adata.X) else adata.X
-    if not isinstance(values, np.ndarray) or values.nbytes > _IN_MEMORY_BYTES:
-        adata.write_h5ad(path, compression="gzip")
-        return
-    adata.strings_to_categoricals()
-    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
-        anndata.io.write_elem(file, "/", adata, dataset_kwargs={"compression": "gzip"})
-        if adata.raw is None:
-            file.pop("raw", None)  # AnnData's own file leaves it out, and so do older readers
-        file.flush()
-        content = file.id.get_file_image()
-    path.write_bytes(content)
-
-
-def _write_zarr(adata: AnnData, path: Path) -> None:
-    with warnings.catch_warnings(), anndata.settings.override(zarr_write_format=2):
-        # Version 2 on purpose: AnnData's consolidated metadata is no part of version 3 yet.
-        warnings.filterwarnings("ignore", "Writing zarr v2 data", UserWarning)
-        adata.write_zarr(path)
 
 
 def read_table(path: str | Path) -> AnnData:

@@ -49,10 +49,10 @@ class LatentPooling:
     """
 
     def __init__(self, jump: JumpReLU) -> None:
-        self._device, self._n_latents = jump.W.device, jump.W.shape[1]
+        self._device = jump.W.device
         on_cpu = self._device.type == "cpu"
         self._n_tokens = _TOKENS_CPU if on_cpu else _TOKENS_GPU
-        size = _LATENTS_CPU if on_cpu else self._n_latents
+        size = _LATENTS_CPU if on_cpu else jump.W.shape[1]
         parts = (
             torch.split(jump.W, size, 1),
             *(torch.split(v, size) for v in (jump.b, jump.threshold)),
