@@ -16,7 +16,12 @@ from napari_bio_superposition.core.progress import run
 from napari_bio_superposition.core.types import Acquisition
 from napari_bio_superposition.segmentation.config import SegmentationConfig
 from napari_bio_superposition.workflows.analysis_config import AnalyzeConfig
-from napari_bio_superposition.workflows.batch import compare_runs, run_batch, run_plan
+from napari_bio_superposition.workflows.batch import (
+    collect_batch,
+    compare_runs,
+    run_batch,
+    run_plan,
+)
 from napari_bio_superposition.workflows.batch_config import BatchConfig
 from napari_bio_superposition.workflows.batch_plan import Unit, plan_batch, read_plan, write_plan
 from napari_bio_superposition.workflows.metadata import read_metadata
@@ -74,6 +79,13 @@ def test_a_full_disk_ends_the_run_and_the_next_one_does_what_is_missing(
             run(run_plan(plan))
         assert not list(out.glob("images/*"))
         assert not list(out.glob("failures/*"))
+    run(run_plan(plan))
+    size = (tmp_path / "whole" / "patches.h5ad").stat().st_size
+    for n_bytes in (size // 3, size // 2, size - 1):
+        with files_up_to(n_bytes), pytest.raises(OutputError, match="free space"):
+            run(collect_batch(plan))
+        assert not (out / "patches.h5ad").exists()
+    assert not list(out.rglob(".*"))
     run(run_batch(image, config, out))
     assert compare_runs(tmp_path / "whole", out) == {"fields": 1, "differing": []}
     assert (out / "patches.h5ad").read_bytes() == (tmp_path / "whole/patches.h5ad").read_bytes()

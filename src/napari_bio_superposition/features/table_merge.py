@@ -114,7 +114,8 @@ def merge_parts(parts: Sequence[TablePart], rows: pd.DataFrame, path: Path) -> P
     )
     import dask
 
-    with dask.config.set(scheduler="synchronous"):  # one part at a time bounds the memory
+    # One block at a time, in order: bounded memory and the same bytes. AnnData asks for threads.
+    with dask.config.set(scheduler="synchronous", num_workers=1):
         return write_table(table, path)
 
 
