@@ -100,6 +100,10 @@ def test_the_default_batch_does_not_give_the_genotype_away() -> None:
 def test_too_few_cells_are_refused() -> None:
     with pytest.raises(TableError, match="too few for a latent space"):
         run(add_latent(make_cells(2), LatentConfig(), rng=np.random.default_rng(0)))
+    alike = make_cells(30)
+    alike.X = sparse.csr_matrix(np.ones(alike.shape, dtype=np.float32))
+    with pytest.raises(TableError, match="All 30 cells have the same expression"):
+        run(add_latent(alike, LatentConfig(), rng=np.random.default_rng(0)))
     with pytest.raises(ConfigError, match="n_latent"):
         LatentConfig(n_latent=1)
 

@@ -103,6 +103,8 @@ def _bad_table(kind: str) -> anndata.AnnData:
         return make_table(np.log1p(COUNTS / COUNTS.sum(axis=1, keepdims=True) * 1e4))
     if kind == "logged unequal":
         return make_table(np.log1p(COUNTS * 1.7))
+    if kind == "normalized":
+        return make_table(COUNTS / COUNTS.sum(axis=1, keepdims=True) * 1e4)
     if kind == "nan":
         return make_table(np.where(COUNTS == 7, np.nan, COUNTS))
     if kind == "zero":
@@ -119,6 +121,7 @@ def _bad_table(kind: str) -> anndata.AnnData:
         ("negative", "negative values"),
         ("logged", "logarithms had been taken"),
         ("logged unequal", "logarithms had been taken"),
+        ("normalized", "normalised already .* the same 1e"),
         ("nan", "NaN or infinite"),
         ("zero", "no count at all"),
         ("no cells", "is empty: 0 cells"),
@@ -138,6 +141,19 @@ def test_counts_are_found_in_a_layer(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_counts(tmp_path / "a.h5ad").X.toarray(), COUNTS)
     with pytest.raises(TableError, match=r"No layer 'raw'.*X, counts"):
         read_counts(tmp_path / "a.h5ad", CountsConfig(layer="raw"))
+
+
+def test_counts_are_found_in_raw(tmp_path: Path) -> None:
+    table = make_table()
+    table.raw = table
+    table = table[:, :2].copy()
+    table.X = table.X.log1p()
+    table.write_h5ad(tmp_path / "a.h5ad")
+    with pytest.raises(TableError, match=r"--counts\.layer raw"):
+        read_counts(tmp_path / "a.h5ad")
+    read = read_counts(tmp_path / "a.h5ad", CountsConfig(layer="raw"))
+    np.testing.assert_array_equal(read.X.toarray(), COUNTS)
+    assert read.var_names.tolist() == GENES
 
 
 def test_corrected_counts_are_rounded_and_told(tmp_path: Path) -> None:

@@ -117,6 +117,11 @@ def _have_one_cell_class(image, rna):
     return image, rna
 
 
+def _have_a_class_per_cell(image, rna):
+    image.obs["stage"] = [f"stage{i}" for i in range(image.n_obs)]
+    return image, rna
+
+
 def _differ_in_size(image, rna):
     return image, rna[:50].copy()
 
@@ -133,6 +138,7 @@ def _share_some_names(image, rna):
         (_hold_nan, {}, "1 values that are NaN or infinite"),
         (_be_constant, {}, "columns of the RNA features are constant"),
         (_have_one_cell_class, {"label": "stage"}, "one of the rows of the image table each: rare"),
+        (_have_a_class_per_cell, {"label": "stage"}, r"stage0, stage1, .* \(60 in all\)"),
         (_differ_in_size, {"paired": True}, "60 patches and 50 RNA cells"),
         (_share_some_names, {"paired": True}, "55 of 60 row names are in both"),
         (lambda *pair: pair, {"use_rep": "X_umap"}, "No representation 'X_umap' in the image"),
@@ -145,6 +151,26 @@ def test_bad_tables_are_refused(spoil, settings, message: str) -> None:
     with pytest.raises(TableError, match=message) as caught:
         run(couple_tables(image, rna, CoupleConfig(**FEW, **settings)))
     assert "\n" not in str(caught.value)
+
+
+def test_what_may_mislead_is_a_warning() -> None:
+    image, rna = make_pair()
+    rna.var_names = ["a", "a", *rna.var_names[2:]]
+    rna.obs["stage"] = ["late"] * 50 + ["early"] * 10
+    shown = run(couple_tables(image, rna, CoupleConfig(**FEW, label="stage"))).as_lines()
+    assert any("1 gene names of the RNA table repeat" in line for line in shown)
+    assert any(" of patches and 17% of RNA cells" in line for line in shown)
+    assert any(line.startswith("Coupled: patches ") for line in shown)
+
+
+def test_rna_that_is_logged_is_not_logged_again(rng: np.random.Generator) -> None:
+    from napari_bio_superposition.alignment.representation import choose_representation
+
+    logs = anndata.AnnData(np.log1p(rng.poisson(2.0, (40, 150)) * 1.3))
+    found = choose_representation(logs, "", preferred=(), name="RNA", rng=rng)
+    assert found.steps[0] == "taken for logarithms or scaled values already"
+    found = choose_representation(logs, "", preferred=(), name="image", rng=rng)
+    assert found.steps[0] == "log1p of multiples of the median positive value"
 
 
 def test_a_label_of_the_rna_alone_is_refused() -> None:

@@ -1,6 +1,7 @@
 """Genes from a folder of couple: files, controls, painting; one clear error for each bad folder."""
 
 import json
+import shutil
 from pathlib import Path
 
 import anndata
@@ -13,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from napari_bio_superposition.cli import main
 from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.progress import run
+from napari_bio_superposition.core.provenance import hash_file
 from napari_bio_superposition.workflows.couple import couple_files
 from napari_bio_superposition.workflows.couple_config import CoupleConfig
 from napari_bio_superposition.workflows.gene_painting import paint_gene
@@ -175,6 +177,114 @@ def test_a_missing_column_is_one_line(
     assert main(["genes", str(coupled), "--out", str(out), "--label", "donor", *FLAGS]) == 2
     assert "No column 'donor' in obs of the image table" in capsys.readouterr().err
     assert not out.exists()
+
+
+def _hold_nan(image, rna):
+    image.X[3, 3] = np.nan
+    return image, rna
+
+
+def _be_constant(image, rna):
+    image.X[:] = 1
+    return image, rna
+
+
+def _miss_a_label(image, rna):
+    image.obs["genotype"] = ["", *image.obs["genotype"][1:]]
+    return image, rna
+
+
+def _have_a_patch_of_a_class(image, rna):
+    image.obs["genotype"] = ["Control", *["SNCA"] * (N - 1)]
+    return image, rna
+
+
+def _have_no_wells(image, rna):
+    image.obs = image.obs.drop(columns=["group", "image_id"])
+    return image, rna
+
+
+def _lie_in_another_order(image, rna):
+    return image[::-1].copy(), rna
+
+
+def _repeat_genes(image, rna):
+    rna.var_names = ["GENE1", "GENE1", *rna.var_names[2:]]
+    return image, rna
+
+
+def _be_negative(image, rna):
+    rna.X = -rna.X
+    return image, rna
+
+
+def _have_no_variable_gene(image, rna):
+    rna.var["highly_variable"] = False
+    return image, rna
+
+
+def _stay(image, rna):
+    return image, rna
+
+
+def spoil_coupling(coupled: Path, folder: Path, spoil) -> Path:
+    """Return a copy of a coupling whose tables were changed, hashes included."""
+    shutil.copytree(coupled, folder)
+    figures = json.loads((folder / "coupling.json").read_text())
+    tables = [
+        anndata.read_h5ad(path) for path in (folder / "coupled.h5ad", figures["files"]["rna"])
+    ]
+    image, rna = spoil(*tables)
+    image.write_h5ad(folder / "coupled.h5ad")
+    rna.write_h5ad(folder / "rna.h5ad")
+    figures["files"]["rna"] = str(folder / "rna.h5ad")
+    figures["inputs"]["rna"] = hash_file(folder / "rna.h5ad")
+    (folder / "coupling.json").write_text(json.dumps(figures))
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
+@pytest.mark.parametrize(
+    ("spoil", "flags", "words"),
+    [
+        (_hold_nan, [], "image (X) features hold 1 values that are NaN"),
+        (_be_constant, [], "image (X) features are constant"),
+        (_miss_a_label, [], "1 of 96 rows of the image table have no 'genotype'"),
+        (_have_a_patch_of_a_class, [], "has 1 patches and 48 RNA cells"),
+        (_have_no_wells, [], "no column 'group' (the well of each patch)"),
+        (_lie_in_another_order, [], "are not the rows of plan.npz"),
+        (_repeat_genes, [], "Gene names of the RNA table repeat"),
+        (_be_negative, [], "holds negative or NaN values"),
+        (_have_no_variable_gene, [], "No gene of the RNA table is marked"),
+        (_stay, ["--other-class", "KO"], "No class 'KO' to lay genes out; there are SNCA"),
+        (_stay, ["--gene-sets", "SETS"], "None of 1 gene sets has 5 tested genes"),
+    ],
+)
+def test_bad_tables_are_refused_before_anything_is_computed(
+    coupled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil, flags, words: str
+) -> None:
+    folder, out = spoil_coupling(coupled, tmp_path / "coupling", spoil), tmp_path / "out"
+    (tmp_path / "sets.gmt").write_text("other species\t\tZZZ1\tZZZ2\n")
+    flags = [str(tmp_path / "sets.gmt") if flag == "SETS" else flag for flag in flags]
+    arguments = ["genes", str(folder), "--out", str(out), "--label", "genotype", *FLAGS, *flags]
+    assert main(arguments) == 2
+    shown = capsys.readouterr().err
+    assert words in shown
+    assert shown.count("\n") == 1
+    assert not out.exists()
+
+
+def test_what_cannot_be_laid_out_is_told_and_leaves_nothing_old(
+    coupled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "landscape").mkdir()
+    (tmp_path / "landscape" / "genes.csv").write_text("of an earlier run")
+    flags = ["--controls", "split_cells", "--no-alternatives", "--control-class", "Healthy"]
+    arguments = ["genes", str(coupled), "--out", str(tmp_path), "--label", "genotype"]
+    assert main([*arguments, *FLAGS, *flags]) == 0
+    assert "There is no class 'Healthy'" in capsys.readouterr().out
+    assert not (tmp_path / "landscape").exists()
+    assert "of highest z on other RNA cells" in (tmp_path / "report.html").read_text()
 
 
 def test_only_a_map_of_cells_has_no_banner() -> None:

@@ -36,7 +36,9 @@ def test_counts_become_a_table_to_couple(
     flags = ["--quality.min-genes", "10", "--latent.n-latent", "5", "--latent.n-top-genes", "60"]
     arguments = ["rna", *files, "--out", str(out), "--samples", str(about), *flags]
     assert main(arguments) == 0
-    assert "cells kept" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "cells kept (left out: 2 few genes, 2 mitochondrial" in shown
+    assert "None of the marker genes is among the genes" in shown
     table = anndata.read_h5ad(out / "rna.h5ad")
     assert table.obsm["X_pca"].shape == (table.n_obs, 5)
     assert set(table.obs["genotype"]) == {"Control", "SNCA"}

@@ -84,7 +84,7 @@ def enrich(
         raise TableError(f"{list_choices(unknown[:5])} were not tested. Give tested genes only.")
     chosen = np.zeros(len(tested), dtype=bool)
     chosen[[tested[gene.upper()] for gene in genes]] = True
-    names, members = _index_sets(sets, tested)
+    names, members = index_sets(sets, tested)
     counted = members.astype(np.int64)  # booleans would be joined by `or`, not added
     overlap = counted @ chosen
     size, n_chosen, n_all = members.sum(axis=1), int(chosen.sum()), len(tested)
@@ -125,9 +125,23 @@ def draw_matched(
     return drawn
 
 
-def _index_sets(
+def index_sets(
     sets: Mapping[str, frozenset[str]], tested: Mapping[str, int]
 ) -> tuple[list[str], npt.NDArray[np.bool_]]:
+    """Return the sets with enough tested genes, and their members, ``(n_sets, n_tested)``.
+
+    Parameters
+    ----------
+    sets
+        Name to genes.
+    tested
+        Gene in upper case to its position.
+
+    Raises
+    ------
+    TableError
+        Where no set has five tested genes.
+    """
     names, rows = [], []
     for name, genes in sets.items():
         found = [tested[gene.upper()] for gene in genes if gene.upper() in tested]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from napari_bio_superposition.core.errors import TableError, list_choices
+from napari_bio_superposition.core.errors import TableError, list_few
 from napari_bio_superposition.core.types import IntArray
 
 Matrix = npt.NDArray[Any]
@@ -72,7 +72,7 @@ def make_design(
         rna_classes=np.asarray(rna_classes, dtype=str),
     )
     if not design.shared_classes:
-        names = [list_choices(np.unique(side)) for side in (design.classes, design.rna_classes)]
+        names = [list_few(np.unique(side)) for side in (design.classes, design.rna_classes)]
         raise TableError(
             f"No class is in both modalities: patches have {names[0]}, RNA cells {names[1]}. "
             "Choose columns with common names."

@@ -12,6 +12,8 @@ from napari_bio_superposition.core.errors import TableError, list_choices
 Matrix = npt.NDArray[np.float64]
 _AS_IS_UP_TO = 100
 _COMPONENTS = 30
+RNA = "RNA"
+"""What the RNA is called in messages; its values are counts or logarithms, never activations."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +33,10 @@ class Representation:
     values: Matrix
     source: str
     steps: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """Return source, number of columns and steps as a person reads them."""
+        return ", ".join([f"{self.source} ({self.values.shape[1]} columns)", *self.steps])
 
 
 def choose_representation(
@@ -70,7 +76,7 @@ def choose_representation(
     values = _dense(table.X)
     if key or values.shape[1] <= _AS_IS_UP_TO:
         return Representation(values, "X")
-    return _reduce(values, rng)
+    return _reduce(values, rng, is_rna=name == RNA)
 
 
 def look_up_representation(table: Any, key: str, name: str) -> Representation:
@@ -91,17 +97,20 @@ def look_up_representation(table: Any, key: str, name: str) -> Representation:
     )
 
 
-def _reduce(values: Matrix, rng: np.random.Generator) -> Representation:
+def _reduce(values: Matrix, rng: np.random.Generator, *, is_rna: bool) -> Representation:
     """Take logarithms of counts or activations, then the leading principal components.
 
-    Tables that hold NaN go through unchanged, for the check of the features to refuse them.
+    RNA that is not whole is taken for logarithms already. Tables that hold NaN go through
+    unchanged, for the check of the features to refuse them.
     """
     from sklearn.decomposition import PCA
 
     if not np.isfinite(values).all():
         return Representation(values, "X")
     steps = []
-    if (values >= 0).all():
+    if is_rna and not _is_whole(values):
+        steps.append("taken for logarithms or scaled values already")
+    elif (values >= 0).all():
         values, step = _take_logarithm(values)
         steps.append(step)
     n_components = min(_COMPONENTS, min(values.shape) - 1)
@@ -112,12 +121,16 @@ def _reduce(values: Matrix, rng: np.random.Generator) -> Representation:
 
 def _take_logarithm(values: Matrix) -> tuple[Matrix, str]:
     """Log counts per 10,000 where values are counts; else log of multiples of the median."""
-    if (values == np.round(values)).all() and values.max() > 1:
+    if _is_whole(values) and values.max() > 1:
         total = np.maximum(values.sum(axis=1, keepdims=True), 1.0)
         return np.log1p(values / total * 1e4), "log1p of counts per 10,000"
     positive = values > 0
     scale = float(np.median(values[positive])) if positive.any() else 1.0
     return np.log1p(values / scale), "log1p of multiples of the median positive value"
+
+
+def _is_whole(values: Matrix) -> bool:
+    return bool(np.array_equal(values, np.round(values)))
 
 
 def _dense(values: Any) -> Matrix:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from napari_bio_superposition.alignment.coupling import Coupling
-from napari_bio_superposition.core.errors import TableError, list_choices
+from napari_bio_superposition.core.errors import TableError, list_few
 from napari_bio_superposition.core.types import IntArray
 
 Matrix = npt.NDArray[np.float64]
@@ -105,8 +105,8 @@ def score_labels(
         check_labels(side, size, name)
     if not set(names[0]) & set(names[1]):
         raise TableError(
-            f"No class is in both modalities: patches have {list_choices(np.unique(names[0]))}, "
-            f"RNA cells {list_choices(np.unique(names[1]))}. Choose columns with common names."
+            f"No class is in both modalities: patches have {list_few(np.unique(names[0]))}, "
+            f"RNA cells {list_few(np.unique(names[1]))}. Choose columns with common names."
         )
     matched = coupling.match_one_to_one()
     partner = np.full(coupling.shape[1], -1)
@@ -139,7 +139,7 @@ def check_labels(labels: npt.NDArray[np.str_], size: int, what: str) -> None:
     classes, counts = np.unique(labels, return_counts=True)
     if np.any(counts == 1):
         raise TableError(
-            f"These classes have one of the {what} each: {list_choices(classes[counts == 1])}. "
+            f"These classes have one of the {what} each: {list_few(classes[counts == 1])}. "
             "Merge them with others or remove them."
         )
 

@@ -52,3 +52,10 @@ class MissingExtraError(BioSuperpositionError):
 def list_choices(choices: Iterable[object]) -> str:
     """Return *choices* as ``a, b, c`` for an error message, or ``(none)`` when there are none."""
     return ", ".join(str(choice) for choice in choices) or "(none)"
+
+
+def list_few(choices: Iterable[object], most: int = 6) -> str:
+    """Return the first *most* of *choices*, and how many there are where they are more."""
+    every = [str(choice) for choice in choices]
+    more = f" ... ({len(every)} in all)" if len(every) > most else ""
+    return list_choices(every[:most]) + more

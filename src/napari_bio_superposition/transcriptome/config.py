@@ -13,7 +13,8 @@ class CountsConfig:
     """How count matrices are read."""
 
     layer: str = ""
-    """Layer that holds the raw counts; where empty, `counts` if there is one, else X."""
+    """Layer that holds the raw counts, or `raw` for .raw of an .h5ad; where empty, `counts` if
+    there is one, else X."""
 
     csv_rows: Literal["cells", "genes"] = "cells"
     """What the rows of a CSV table are."""

@@ -98,10 +98,16 @@ def _as_whole(
     whole = np.round(counts.data)
     if np.array_equal(whole, counts.data):
         return counts.astype(np.float32), ()
+    if looks_normalized(counts):
+        raise TableError(
+            f"{source} of {name} looks as if it had been normalised already (the values of every "
+            f"cell add up to the same {counts[0].sum():.4g}). {_say_choices(table)}"
+        )
     if looks_logged(counts):
         raise TableError(
-            f"{source} of {name} looks as if logarithms had been taken already (largest value "
-            f"{counts.data.max():.3g}, not whole numbers). {_say_choices(table)}"
+            f"{source} of {name} looks as if logarithms had been taken already, or as if it had "
+            f"been scaled (largest value {counts.data.max():.3g}, hardly any whole number). "
+            f"{_say_choices(table)}"
         )
     counts = counts.astype(np.float32)
     counts.data = whole.astype(np.float32)
@@ -114,12 +120,23 @@ def looks_logged(counts: sparse.csr_matrix) -> bool:
     """Whether non-whole values are logarithms: small, or of one total after ``expm1``."""
     if float(counts.data.max()) >= _LOG_AT_MOST:
         return False
-    rows = counts[:: max(1, counts.shape[0] // _SAMPLE_ROWS)].astype(np.float64)
-    totals = np.asarray(rows.expm1().sum(axis=1)).ravel()
+    return have_one_total(_some_rows(counts).expm1()) or _smallest_share_below_one(counts.data)
+
+
+def looks_normalized(counts: sparse.csr_matrix) -> bool:
+    """Whether the values of every cell have one total, as after normalisation without logarithm."""
+    return have_one_total(_some_rows(counts))
+
+
+def have_one_total(rows: sparse.csr_matrix) -> bool:
+    """Whether two or more rows have the same sum, to within a hundredth."""
+    totals = np.asarray(rows.sum(axis=1)).ravel()
     positive = totals[totals > 0]
-    if len(positive) > 1 and positive.std() < 0.01 * positive.mean():
-        return True
-    return bool(_smallest_share_below_one(counts.data))
+    return bool(len(positive) > 1 and positive.std() < 0.01 * positive.mean())
+
+
+def _some_rows(counts: sparse.csr_matrix) -> sparse.csr_matrix:
+    return counts[:: max(1, counts.shape[0] // _SAMPLE_ROWS)].astype(np.float64)
 
 
 def _smallest_share_below_one(values: npt.NDArray[Any]) -> bool:
@@ -129,5 +146,5 @@ def _smallest_share_below_one(values: npt.NDArray[Any]) -> bool:
 
 def _say_choices(table: Any) -> str:
     layers = list_choices([*table.layers]) if len(table.layers) else "(none)"
-    raw = " The table has .raw, which may hold them." if table.raw is not None else ""
+    raw = " The table has .raw: --counts.layer raw." if table.raw is not None else ""
     return f"Give raw counts: choose a layer with --counts.layer (there are: {layers}).{raw}"

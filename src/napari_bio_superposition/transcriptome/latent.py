@@ -2,7 +2,7 @@
 
 import importlib.util
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -131,7 +131,7 @@ def add_components(table: "anndata.AnnData", n_latent: int, *, rng: np.random.Ge
     Raises
     ------
     TableError
-        Where there are fewer cells or genes than two.
+        Where there are fewer cells or genes than two, or all cells are the same.
     """
     import scanpy
 
@@ -142,10 +142,22 @@ def add_components(table: "anndata.AnnData", n_latent: int, *, rng: np.random.Ge
             f"{table.n_obs} cells and {n_genes} variable genes are too few for a latent space. "
             "Give more cells, or loosen quality control."
         )
+    if not _vary(table.X[:, table.var[VARIABLE].to_numpy(dtype=bool)]):
+        raise TableError(
+            f"All {table.n_obs} cells have the same expression, so that there is nothing to tell "
+            "them apart by. Are these counts of single cells?"
+        )
     scanpy.pp.pca(
         table, n_comps=n_comps, mask_var=VARIABLE, random_state=int(rng.integers(2**31 - 1))
     )
     table.obsm[Keys.PCA] = np.asarray(table.obsm[Keys.PCA], dtype=np.float32)
+
+
+def _vary(values: Any) -> bool:
+    """Whether any column of a sparse matrix holds more than one value."""
+    mean = np.asarray(values.mean(axis=0)).ravel()
+    squares = np.asarray(values.multiply(values).mean(axis=0)).ravel()
+    return bool(np.any(squares - mean**2 > 1e-6 * np.maximum(1.0, squares)))
 
 
 _MIN_PER_SAMPLE = 30

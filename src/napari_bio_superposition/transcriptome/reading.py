@@ -59,7 +59,10 @@ def read_counts(path: str | Path, config: CountsConfig | None = None) -> "anndat
         ) from error
     if _is_tenx(path):
         notes += _separate_genes(table)
-    counts, more = take_counts(table, config.layer, path.name)
+    layer = config.layer
+    if layer == "raw" and layer not in table.layers and table.raw is not None:
+        table, layer = table.raw.to_adata(), "X"
+    counts, more = take_counts(table, layer, path.name)
     result = anndata.AnnData(counts, obs=table.obs.copy(), var=table.var.copy())
     _name_sample(result, path, config.sample_key)
     result.uns["notes"] = [*notes, *more]
@@ -261,7 +264,7 @@ def _name_sample(table: Any, path: Path, key: str) -> None:
         for ending in (".gz", *ENDINGS):
             name = name.removesuffix(ending)
         table.obs[key] = name
-    missing = int(table.obs[key].isna().sum())
+    missing = int((table.obs[key].isna() | (table.obs[key].astype(str) == "")).sum())
     if missing:
         raise TableError(
             f"{missing} cells of {path.name} have no {key!r}. Fill the column in, or remove it."
@@ -323,6 +326,8 @@ def _check_samples(tables: list[Any], names: list[str], key: str) -> None:
 def _describe_samples(table: Any, path: Path, key: str) -> None:
     try:
         about = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise TableError(f"There is no file {path}. Check the name.") from error
     except (OSError, ValueError) as error:
         raise TableError(f"The table {path.name} cannot be read as CSV: {error}.") from error
     if key not in about:

@@ -13,11 +13,12 @@ from scipy import sparse
 from napari_bio_superposition.alignment.config import CouplingConfig
 from napari_bio_superposition.alignment.coupling import Coupling, keep_top_entries
 from napari_bio_superposition.alignment.representation import (
+    RNA,
     Representation,
     choose_representation,
     look_up_representation,
 )
-from napari_bio_superposition.core.errors import TableError, list_choices
+from napari_bio_superposition.core.errors import TableError, list_choices, list_few
 from napari_bio_superposition.core.files import replaced_file
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job, Progress
@@ -69,12 +70,16 @@ class CoupledTables:
     def as_lines(self) -> list[str]:
         """Return the verdict and the main figures for a person."""
         coupling = self.coupling
+        first, second = (entry.describe() for entry in self.representations)
         lines = [f"Verdict: {coupling.verdict}", *coupling.explanation, *coupling.warnings]
         lines.append(
             f"k {list_choices(coupling.k)}, epsilon {coupling.epsilon:g}, "
             f"loss {coupling.loss:.4f}, {len(coupling.basins)} alternative alignments"
         )
-        if self.labels is not None:
+        lines.append(f"Coupled: patches {first} with RNA {second}")
+        if self.labels is not None and self.config.classes != "scores":
+            lines.append("Label transfer says nothing: classes were given to the coupling.")
+        elif self.labels is not None:
             score = self.labels.to_images
             lines.append(
                 f"Label transfer to patches {score.barycentric:.3f} "
@@ -113,7 +118,7 @@ def couple_tables(
     from napari_bio_superposition.alignment.verdict import judge_coupling
 
     config = config or CoupleConfig()
-    for table, name in ((image, "image"), (rna, "RNA")):
+    for table, name in ((image, "image"), (rna, RNA)):
         _check_names(table, name)
     if config.paired:
         rna = _pair(image, rna)
@@ -123,7 +128,7 @@ def couple_tables(
         image, config.use_rep, preferred=_REPRESENTATIONS, name="image", rng=rng
     )
     second = choose_representation(
-        rna, config.use_rep_rna, preferred=_REPRESENTATIONS_RNA, name="RNA", rng=rng
+        rna, config.use_rep_rna, preferred=_REPRESENTATIONS_RNA, name=RNA, rng=rng
     )
     if config.classes == "per-class" and labels is not None:
         sides = np.asarray(labels[0]), np.asarray(labels[1])
@@ -139,7 +144,7 @@ def couple_tables(
     label_scores, pair_scores = _score(coupling, (first, second), labels, config, rng)
     if pair_scores is not None:
         coupling = judge_coupling(coupling, pair_scores.overall, pair_scores.within_class)
-    coupling = _warn_of_proportions(coupling, label_scores)
+    coupling = _warn_of_genes(_warn_of_proportions(coupling, label_scores, config), rna)
     return CoupledTables(image, rna, coupling, (first, second), label_scores, pair_scores, config)
 
 
@@ -346,13 +351,31 @@ def _score(
 _IMBALANCE = 0.1
 
 
-def _warn_of_proportions(coupling: Coupling, scores: "LabelScores | None") -> Coupling:
-    if scores is None or scores.imbalance <= _IMBALANCE:
+def _warn_of_proportions(
+    coupling: Coupling, scores: "LabelScores | None", config: CoupleConfig
+) -> Coupling:
+    if scores is None or scores.imbalance <= _IMBALANCE or config.classes == "per-class":
+        return coupling  # per class, every class has a mass of its own
+    shares = [
+        f"{name} {patches:.0%} of patches and {cells:.0%} of RNA cells"
+        for name, (patches, cells) in scores.proportions.items()
+    ]
+    warning = (
+        f"The classes are not equally frequent in both tables ({list_few(shares)}): mass is forced "
+        "into wrong classes, and the lowest loss may belong to a wrong alignment. Draw equal "
+        "shares of each class from both tables, or align every class on its own (--classes "
+        "per-class)."
+    )
+    return dataclasses.replace(coupling, warnings=(*coupling.warnings, warning))
+
+
+def _warn_of_genes(coupling: Coupling, rna: "anndata.AnnData") -> Coupling:
+    repeated = int(rna.var_names.duplicated().sum())
+    if not repeated:
         return coupling
     warning = (
-        f"The classes are not equally frequent in both tables ({scores.imbalance:.0%} of the cells "
-        "would have to change class): mass is forced into wrong classes, and the lowest loss may "
-        "belong to a wrong alignment."
+        f"{repeated} gene names of the RNA table repeat. That does not matter here, but `genes` "
+        "will refuse it: make them unique (adata.var_names_make_unique()) and couple again."
     )
     return dataclasses.replace(coupling, warnings=(*coupling.warnings, warning))
 

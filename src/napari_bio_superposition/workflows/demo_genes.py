@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 from scipy.spatial.distance import cdist
+from scipy.stats import spearmanr
 
 from napari_bio_superposition.alignment.scores import fraction_closer
 from napari_bio_superposition.alignment.verdict import CELL_LEVEL
@@ -56,7 +57,7 @@ class RnaComparison:
         of its genotype. 0 is perfect, 0.5 chance.
     states
         One row per true quantity: rank correlation over patches of what the coupling predicts with
-        what is true, with its interval and null over wells.
+        what is true, with its interval and null over wells; and the same within genotypes.
     recovered
         One row per class: AUROC with which the z of a gene tells the genes that follow the images
         from those that do not, and how many genes were found, rightly and wrongly.
@@ -100,9 +101,9 @@ class RnaComparison:
             "verdict is on the shapes alone.",
         ]
         lines.append(
-            f"{self.closer:.0%} of the RNA cells are coupled more strongly with a patch than the "
-            f"cell nearest to it in truth (50% is chance); {self.closer_within:.0%} of those of "
-            "its genotype."
+            "RNA cells sorted by how strongly they are coupled with a patch: the truly nearest one "
+            f"comes after {self.closer:.0%} of all cells, and after {self.closer_within:.0%} of "
+            "those of its genotype (0% is perfect, 50% is chance)."
         )
         lines.append(self.reading)
         scores = ", ".join(
@@ -112,7 +113,15 @@ class RnaComparison:
             "Genes that follow the images told from others by z on other cells, AUROC over the "
             f"patches of a class (0.5 is chance): {scores}."
         )
-        return lines
+        return [*lines, *map(_count_found, self.recovered.itertuples())]
+
+
+def _count_found(row: Any) -> str:
+    others = row.genes - row.linked
+    return (
+        f"Found ({row.Index}): {row.found_linked} of {row.linked} genes that follow the images, "
+        f"and {row.found_others} of {others} that do not."
+    )
 
 
 def compare_with_rna(
@@ -244,6 +253,7 @@ def _compare_states(coupled: CoupledTables, truth: pd.DataFrame, seed: int) -> J
     """Correlate the true states that the coupling carries to the patches with their own."""
     obs = coupled.image.obs
     wells, plates = (obs[key].astype(str).to_numpy(dtype=str) for key in (Keys.GROUP, Keys.PLATE))
+    genotypes = obs[Keys.GENOTYPE].astype(str).to_numpy(dtype=str)
     predicted = coupled.coupling.pull(coupled.rna.obs[list(STATES)].to_numpy(np.float64))
     rows = {}
     for column, name in enumerate(STATES):
@@ -257,9 +267,25 @@ def _compare_states(coupled: CoupledTables, truth: pd.DataFrame, seed: int) -> J
             draws=_DRAWS,
             rng=np.random.default_rng(seed),
         )
-        rows[name.replace("_", " ")] = found["spearman"].as_plain()
+        rows[name.replace("_", " ")] = {
+            **found["spearman"].as_plain(),
+            "within": _correlate_within(predicted[:, column], true, genotypes),
+        }
     table = pd.DataFrame.from_dict(rows, orient="index").rename(columns={"value": "spearman"})
-    return table[["spearman", "low", "high", "null_low", "null_high", "n_patches", "n_wells"]]
+    columns = ["spearman", "low", "high", "null_low", "null_high", "within"]
+    return table[[*columns, "n_patches", "n_wells"]]
+
+
+def _correlate_within(
+    predicted: Numbers, true: Numbers, classes: npt.NDArray[np.str_]
+) -> float | None:
+    """Return the mean over classes of the rank correlation; ``None`` where nothing varies."""
+    found = []
+    for name in np.unique(classes):
+        rows = (classes == name) & np.isfinite(true)
+        if rows.sum() > 2 and np.ptp(true[rows]) > 0 and np.ptp(predicted[rows]) > 0:
+            found.append(float(spearmanr(predicted[rows], true[rows]).statistic))
+    return float(np.mean(found)) if found else None
 
 
 def score_genes(table: pd.DataFrame, linked: pd.Series) -> pd.DataFrame:

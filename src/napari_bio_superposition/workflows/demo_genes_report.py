@@ -9,12 +9,14 @@ from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.transcriptome.clusters import CLUSTER
 from napari_bio_superposition.workflows.demo_genes import FOUND, RnaComparison
 from napari_bio_superposition.workflows.figures import draw_maps
+from napari_bio_superposition.workflows.genes_result import find_genes
 from napari_bio_superposition.workflows.report import Picture, Section
 
 _UNPAIRED = (
-    "The RNA cells are others than the imaged ones; both were drawn from the same rules. Only the "
-    "shapes of the two clouds of points were compared. No step was told the states of cells, or "
-    "which genotype a patch or a cell has: genotypes serve the scores below."
+    "The RNA cells are others than the imaged ones; both were drawn from the same rules. The "
+    "coupling compares the shapes of the two clouds of points. It was told the genotypes, and "
+    "couples cells of one genotype only; no step was told the states of cells. So what is right "
+    "about differences between genotypes was given, not found."
 )
 
 
@@ -34,6 +36,7 @@ def _coupling_section(result: RnaComparison) -> Section:
         "spearman": "Spearman",
         "null_low": "null low",
         "null_high": "null high",
+        "within": "within genotypes",
         "n_patches": "patches",
     }
     return Section(
@@ -41,9 +44,11 @@ def _coupling_section(result: RnaComparison) -> Section:
         paragraphs=[
             _UNPAIRED,
             " ".join([*coupling.explanation, *coupling.warnings]),
-            *result.as_lines()[1:-1],
+            *result.as_lines()[2:4],
             "The table carries the true states of the RNA cells to the patches by the coupling and "
-            "correlates them with the true states of the patches.",
+            "correlates them with the true states of the patches: over all patches, where the "
+            "genotypes, which were given, account for much of it, and within genotypes (mean of "
+            "them), where only the coupling can be right.",
         ],
         pictures=[
             Picture("rna_map", draw_maps(table.obsm["X_umap"], maps, "UMAP"), "The RNA cells."),
@@ -76,8 +81,9 @@ def _genes_section(result: RnaComparison) -> Section:
             "Ridge regression predicts the expression of coupled cells from image features, over "
             "all patches, for wells that did not teach it. The simulation knows which genes "
             "follow what images show. AUROC: how well a gene's z tells these from the others, 0.5 "
-            "is chance; `other cells` is learned on one half of the RNA cells and scored on the "
+            "is chance; “other cells” is learned on one half of the RNA cells and scored on the "
             f"other. Found: q below {FOUND:g} there, R2 above 0.",
+            _say_what_is_wrong(result),
         ],
         pictures=[
             Picture(
@@ -87,6 +93,23 @@ def _genes_section(result: RnaComparison) -> Section:
             )
         ],
         table=shown.astype(counts),
+    )
+
+
+def _say_what_is_wrong(result: RnaComparison) -> str:
+    """Return how many finds are wrong, and which unlinked modules hold most of them."""
+    found = set(find_genes(result.genes.genes, "_split_cells"))
+    about = result.coupled.rna.var
+    wrong = about.index.isin(found) & ~about["linked"].to_numpy(bool)
+    if not wrong.any():
+        return f"All {len(found)} genes that were found follow the images."
+    counts = about.loc[wrong, "module"].astype(str).value_counts()
+    sizes = about["module"].astype(str).value_counts()
+    worst = ", ".join(f"{name} {n} of {sizes[name]}" for name, n in counts.head(3).items())
+    return (
+        f"{int(wrong.sum())} of the {len(found)} genes that were found are wrong: no image shows "
+        f"what they follow (by module: {worst}). A list of found genes from such a coupling is not "
+        "to be believed gene by gene."
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from napari_bio_superposition.alignment.checks import check_features
 from napari_bio_superposition.alignment.genes_controls import (
     Control,
     control_features,
@@ -27,7 +28,11 @@ from napari_bio_superposition.alignment.genes_couplings import (
     find_alternatives,
     recouple,
 )
-from napari_bio_superposition.alignment.genes_enrichment import enrich, parse_gene_sets
+from napari_bio_superposition.alignment.genes_enrichment import (
+    enrich,
+    index_sets,
+    parse_gene_sets,
+)
 from napari_bio_superposition.alignment.genes_landscape import Landscape, build_landscape
 from napari_bio_superposition.alignment.genes_null import GeneScores
 from napari_bio_superposition.alignment.genes_prediction import (
@@ -39,7 +44,7 @@ from napari_bio_superposition.alignment.genes_prediction import (
     score_trees,
 )
 from napari_bio_superposition.alignment.representation import choose_representation
-from napari_bio_superposition.core.errors import TableError
+from napari_bio_superposition.core.errors import TableError, list_choices
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.models.device import choose_device
@@ -56,7 +61,12 @@ from napari_bio_superposition.workflows.genes_data import (
     setting_of,
 )
 from napari_bio_superposition.workflows.genes_files import write_genes
-from napari_bio_superposition.workflows.genes_result import GenesResult, as_frame, find_genes
+from napari_bio_superposition.workflows.genes_result import (
+    GenesResult,
+    as_frame,
+    find_genes,
+    strictest,
+)
 
 __all__ = ["GenesResult", "paint_gene", "predict_genes", "predict_genes_files"]
 
@@ -84,19 +94,22 @@ def predict_genes(study: CoupledStudy, config: GenesConfig | None = None) -> Job
     rng = np.random.default_rng(config.seed)
     yield Progress("Reading expression")
     data, genes, notes = _collect(study, config, rng)
+    sets = _read_gene_sets(config, genes)
     parts, left_out = divide_classes(data.plan, data.features, data.design, config.min_patches)
     if not parts:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise TableError(f"No class can be scored ({reasons}). Give more patches and wells.")
     notes += tuple(f"Left out: {name} ({reason})." for name, reason in left_out.items())
+    notes += _check_axes(config, [part.name for part in parts])
     device = choose_device(config.device)
     step = _Step(study, data, config, device, setting_of(study, device), rng)
     table, latent = yield from _score_classes(step, parts, genes)
     controls = yield from _run_controls(step)
     table = _put_beside(table, controls, [part.name for part in parts])
     yield Progress("Laying out genes")
-    landscape = _lay_out(table, config, rng)
-    enrichment = _enrich(table, config, rng)
+    landscape, about_landscape = _lay_out(table, config, rng)
+    enrichment, about_sets = _enrich(table, sets, rng)
+    notes += about_landscape + about_sets
     alternatives = []
     if config.alternatives:
         alternatives = yield from find_alternatives(
@@ -167,6 +180,7 @@ def _collect(
     features = choose_representation(
         study.image, config.use_rep, preferred=(), name="image", rng=rng
     ).values
+    check_features(features, f"image ({config.use_rep})")
     others = {}
     if "features" in config.controls and Keys.CNN in study.image.obsm:
         cnn = np.asarray(study.image.obsm[Keys.CNN], dtype=np.float64)
@@ -246,24 +260,46 @@ def _put_beside(table: pd.DataFrame, controls: list[Control], classes: list[str]
     return table
 
 
+def _check_axes(config: GenesConfig, classes: list[str]) -> tuple[str, ...]:
+    """Return why there will be no landscape, where there are classes for one.
+
+    Raises
+    ------
+    TableError
+        Where the class of an axis was named and does not exist.
+    """
+    others = [name for name in classes if name != config.control_class]
+    if config.other_class and config.other_class not in others:
+        raise TableError(
+            f"No class {config.other_class!r} to lay genes out; there are {list_choices(others)}."
+        )
+    if len(classes) > 1 and config.control_class not in classes:
+        return (
+            f"There is no class {config.control_class!r}, so genes were not laid out. Name the "
+            f"control with --control-class; there are {list_choices(classes)}.",
+        )
+    return ()
+
+
 def _lay_out(
     table: pd.DataFrame, config: GenesConfig, rng: np.random.Generator
-) -> Landscape | None:
-    """Return the landscape of two classes; ``None`` where there are no two."""
+) -> tuple[Landscape | None, tuple[str, ...]]:
+    """Return the landscape of two classes, or ``None`` and why."""
     classes = list(table["class"].unique())
     others = [name for name in classes if name != config.control_class]
     if config.control_class not in classes or not others:
-        return None
+        return None, ()
     other = config.other_class or others[0]
-    if other not in others:
-        raise TableError(f"No class {other!r} to lay genes out; there are {', '.join(others)}.")
     z = table.pivot(index="gene", columns="class", values="z")
-    return build_landscape(z[config.control_class], z[other], config.landscape, rng=rng)
+    try:
+        found = build_landscape(z[config.control_class], z[other], config.landscape, rng=rng)
+    except TableError as error:  # too few genes for a landscape are enough for a table
+        return None, (f"Genes were not laid out: {error}",)
+    return found, ()
 
 
-def _enrich(
-    table: pd.DataFrame, config: GenesConfig, rng: np.random.Generator
-) -> pd.DataFrame | None:
+def _read_gene_sets(config: GenesConfig, genes: list[str]) -> Mapping[str, frozenset[str]] | None:
+    """Return the user's gene sets; refused before anything is computed where none can be tested."""
     if not config.gene_sets:
         return None
     path = Path(config.gene_sets)
@@ -271,8 +307,19 @@ def _enrich(
         sets = parse_gene_sets(path.read_text(encoding="utf-8"), path.name)
     except (OSError, UnicodeDecodeError) as error:
         raise TableError(f"The gene sets {path.name} cannot be read: {error}.") from error
+    index_sets(sets, {gene.upper(): place for place, gene in enumerate(genes)})
+    return sets
+
+
+def _enrich(
+    table: pd.DataFrame,
+    sets: Mapping[str, frozenset[str]] | None,
+    rng: np.random.Generator,
+) -> tuple[pd.DataFrame | None, tuple[str, ...]]:
+    if sets is None:
+        return None, ()
     parts = []
-    column = "_held_out" if "q_held_out" in table else ""
+    column, words = strictest(table)
     for name, rows in table.groupby("class"):
         found = find_genes(rows, column)
         if found:
@@ -280,4 +327,6 @@ def _enrich(
             tested = rows["gene"].tolist()
             part = enrich(found, tested, sets, level, rng=rng).reset_index()
             parts.append(part.assign(**{"class": name}))
-    return pd.concat(parts, ignore_index=True) if parts else None
+    if not parts:
+        return None, (f"No gene was found {words}, so gene sets were not tested.",)
+    return pd.concat(parts, ignore_index=True), ()

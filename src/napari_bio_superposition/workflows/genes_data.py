@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 
 Matrix = npt.NDArray[Any]
 _RNA_REPRESENTATIONS = ("X_scVI", Keys.PCA)
+_FIGURES = ("verdict", "settings", "k_averaged", "epsilon")
+_LOG_AT_MOST = 25.0
+"""Log counts stay below this: exp(25) counts are in no cell."""
+_NO_LABEL = ("", "nan", "None", "<NA>")
+_STRONGEST = 0.5
+"""Share of patches whose partner in the table has to be that of the plan: ties differ, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +125,13 @@ def load_coupling(folder: str | Path, rna: str = "") -> CoupledStudy:
         figures = json.loads((folder / "coupling.json").read_text(encoding="utf-8"))
         plan = sparse.load_npz(folder / "plan.npz").tocsr()
         wanted = figures["inputs"]["rna"]
-    except (OSError, ValueError, KeyError) as error:
-        raise TableError(f"{folder} is no whole coupling ({error}). Run couple again.") from error
+        absent = [name for name in _FIGURES if name not in figures]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise TableError(
+            f"{folder} is no whole coupling ({type(error).__name__}). Run couple again."
+        ) from error
+    if absent:
+        raise TableError(f"coupling.json lacks {list_choices(absent)}. Run couple again.")
     path = Path(rna or figures.get("files", {}).get("rna", ""))
     if not path.is_file():
         raise TableError(
@@ -161,8 +173,25 @@ def _check(study: CoupledStudy) -> CoupledStudy:
         )
     names = study.rna.obs_names
     if study.settings.paired and names.isin(study.image.obs_names).all():
-        return dataclasses.replace(study, rna=study.rna[study.image.obs_names].copy())
+        study = dataclasses.replace(study, rna=study.rna[study.image.obs_names].copy())
+    _check_partners(study)
     return study
+
+
+def _check_partners(study: CoupledStudy) -> None:
+    """Refuse a table of patches whose rows are not those of the plan."""
+    partners = study.image.obs.get("coupled_cell")
+    if partners is None:
+        return
+    cells = study.rna.obs_names.get_indexer(partners.astype(str))
+    mass = np.asarray(study.plan[np.arange(len(cells)), cells]).ravel()
+    strongest = np.asarray(study.plan.max(axis=1).todense()).ravel()
+    right = (cells >= 0) & (mass >= strongest * (1 - 1e-6))
+    if right.mean() < _STRONGEST:
+        raise TableError(
+            f"The patches of coupled.h5ad are not the rows of plan.npz: {int((~right).sum())} of "
+            f"{len(right)} have another partner there. Run couple again."
+        )
 
 
 def choose_labels(study: CoupledStudy, config: GenesConfig) -> tuple[str, str]:
@@ -183,6 +212,12 @@ def read_design(study: CoupledStudy, config: GenesConfig) -> Design:
         Where a column is missing, or the classes do not fit.
     """
     obs = study.image.obs
+    if Keys.GROUP not in obs and Keys.IMAGE not in obs:
+        raise TableError(
+            f"The image table has no column {Keys.GROUP!r} (the well of each patch) and no "
+            f"{Keys.IMAGE!r}; it has {list_choices(obs.columns)}. Genes are scored on wells that "
+            "did not teach them: add one of these columns and couple again."
+        )
     groups = _column(study.image, Keys.GROUP if Keys.GROUP in obs else Keys.IMAGE, "image")
     plates = obs[Keys.PLATE].astype(str).tolist() if Keys.PLATE in obs else ["plate"] * len(obs)
     label, label_rna = choose_labels(study, config)
@@ -200,6 +235,12 @@ def _column(table: "anndata.AnnData", key: str, name: str) -> list[str]:
             f"{list_choices(table.obs.columns)}. Choose one of these."
         )
     values: list[str] = table.obs[key].astype(str).tolist()
+    missing = sum(value in _NO_LABEL for value in values)
+    if missing:
+        raise TableError(
+            f"{missing} of {table.n_obs} rows of the {name} table have no {key!r}. Fill them in, "
+            "or remove these rows, and couple again."
+        )
     return values
 
 
@@ -225,6 +266,11 @@ def read_expression(
         raise TableError("Gene names of the RNA table repeat. Prepare it with `rna`.")
     variable = rna.var.get("highly_variable")
     genes = rna.var_names if variable is None else rna.var_names[variable.to_numpy(dtype=bool)]
+    if not len(genes):
+        raise TableError(
+            'No gene of the RNA table is marked in var["highly_variable"]. Prepare it with '
+            "`bio-superposition rna`, or remove that column to test all genes."
+        )
     values = rna[:, genes].X
     dense = values.toarray() if sparse.issparse(values) else np.asarray(values)
     if not np.isfinite(dense).all() or dense.min(initial=0.0) < 0:
@@ -233,10 +279,11 @@ def read_expression(
             "raw counts with `bio-superposition rna`."
         )
     notes: tuple[str, ...] = ()
-    if dense.max(initial=0.0) > 1 and np.array_equal(dense, np.round(dense)):
+    is_whole = dense.max(initial=0.0) > 1 and np.array_equal(dense, np.round(dense))
+    if is_whole or dense.max(initial=0.0) > _LOG_AT_MOST:
         total = np.maximum(dense.sum(axis=1, keepdims=True), 1.0)
         dense = np.log1p(dense / total * 1e4)
-        notes = ("X of the RNA table are counts; log1p of counts per 10,000 was taken.",)
+        notes = ("X of the RNA table are no logarithms; log1p of counts per 10,000 was taken.",)
     return _limit(dense.astype(np.float32), list(map(str, genes)), config, notes)
 
 

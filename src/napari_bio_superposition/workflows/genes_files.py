@@ -1,6 +1,7 @@
 """The files of gene prediction: tables, figures, alternative couplings. No computing."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +36,19 @@ def write_genes(result: GenesResult, out: Path) -> None:
     for name, values in (("genes.json", plain), ("controls.json", plain["controls"])):
         with replaced_file(out / name) as part:
             part.write_text(to_json(values, indent=2), encoding="utf-8")
-    if result.enrichment is not None:
+    if result.enrichment is None:
+        (out / "enrichment.parquet").unlink(missing_ok=True)
+    else:
         _write_parquet(result.enrichment, out / "enrichment.parquet")
+    for name, is_made in (
+        ("landscape", result.landscape is not None),
+        ("alternatives", bool(result.alternatives)),
+    ):
+        if not is_made:  # that of an earlier run would be taken for this one's
+            shutil.rmtree(out / name, ignore_errors=True)
     if result.landscape is not None:
-        _write_landscape(result, out / "landscape")
+        with replaced_folder(out / "landscape") as part:
+            _write_landscape(result, part)
     if result.alternatives:
         write_alternatives(result.alternatives, out / "alternatives")
     write_report(build_genes_report(result), out)
@@ -93,8 +103,7 @@ def _write_landscape(result: GenesResult, folder: Path) -> None:
         "top_flows": landscape.top_flows,
     }
     for name, table in tables.items():
-        with replaced_file(folder / f"{name}.csv") as part:
-            table.to_csv(part, index=False)
+        table.to_csv(folder / f"{name}.csv", index=False)
     expression, genes, _ = read_expression(result.study.rna, result.config)
     columns = {gene: number for number, gene in enumerate(genes)}
     finest = landscape.top.columns[-1]
@@ -113,10 +122,8 @@ def _write_landscape(result: GenesResult, folder: Path) -> None:
         except TableError:  # genes that do not vary have no network
             continue
         for kind, table in (("nodes", nodes), ("edges", edges)):
-            with replaced_file(folder / f"network_{cluster}_{kind}.csv") as part:
-                table.to_csv(part, index=False)
-        with replaced_file(folder / f"network_{cluster}.svg") as part:
-            draw_network(nodes, edges).savefig(part, format="svg")
+            table.to_csv(folder / f"network_{cluster}_{kind}.csv", index=False)
+        draw_network(nodes, edges).savefig(folder / f"network_{cluster}.svg", format="svg")
 
 
 def _write_parquet(table: pd.DataFrame, path: Path) -> None:

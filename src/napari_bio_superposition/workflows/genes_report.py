@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
-from napari_bio_superposition.workflows.genes_result import GenesResult
+from napari_bio_superposition.workflows.genes_result import GenesResult, strictest
 from napari_bio_superposition.workflows.report import Picture, Report, Section
 
 _N_SHOWN = 25
@@ -27,9 +27,13 @@ def build_genes_report(result: GenesResult) -> Report:
     plain = result.as_plain()
     cards = [(result.study.verdict, "verdict of the coupling")]
     for name, figures in plain["classes"].items():
-        held_out = figures.get("found_on_held_out_wells")
-        if held_out is not None:
-            cards.append((f"{held_out} of {figures['genes']}", f"{name}: genes on held-out wells"))
+        for key, words in (
+            ("found_on_held_out_wells", "on held-out wells"),
+            ("found_on_other_cells", "on other RNA cells"),
+        ):
+            if key in figures:
+                cards.append((f"{figures[key]} of {figures['genes']}", f"{name}: found {words}"))
+                break
     notices = [result.banner] if result.banner else []
     sections = [_controls_section(result), _genes_section(result)]
     if result.landscape is not None:
@@ -56,7 +60,7 @@ def _controls_section(result: GenesResult) -> Section:
     return Section(
         "Controls",
         paragraphs=[
-            "The same procedure with one thing taken away. `share found`: q below 0.05, R2 above 0."
+            "The same procedure with one thing taken away. “Share found”: q below 0.05, R2 above 0."
         ],
         pictures=[
             Picture(
@@ -75,8 +79,8 @@ def _controls_section(result: GenesResult) -> Section:
 
 
 def _genes_section(result: GenesResult) -> Section:
-    by = "z_held_out" if "z_held_out" in result.genes else "z"
-    best = result.genes.sort_values(by, ascending=False).groupby("class").head(_N_SHOWN)
+    suffix, words = strictest(result.genes)
+    best = result.genes.sort_values(f"z{suffix}", ascending=False).groupby("class").head(_N_SHOWN)
     columns = [
         name
         for name in (
@@ -97,7 +101,7 @@ def _genes_section(result: GenesResult) -> Section:
     return Section(
         "Genes",
         paragraphs=[
-            f"The {_N_SHOWN} genes of highest z on held-out wells in each class; all genes are in "
+            f"The {_N_SHOWN} genes of highest z {words}, in each class; all genes are in "
             "genes.parquet."
         ],
         table=best.set_index("gene")[columns],

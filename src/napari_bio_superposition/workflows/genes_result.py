@@ -21,6 +21,7 @@ from napari_bio_superposition.workflows.genes_data import CoupledStudy, banner_o
 Matrix = npt.NDArray[Any]
 FOUND = 0.05
 """q below which a gene counts as found."""
+_FOUND_BESIDE = {"on_other_cells": "_split_cells", "on_held_out_wells": "_held_out"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ class GenesResult:
     landscape
         Genes by the z of two classes; ``None`` where there are no two classes.
     enrichment
-        Over-representation among the genes of q < 0.05 on held-out wells, by class.
+        Over-representation among the genes found (see `strictest`), by class.
     latent
         R2 of latent dimensions by XGBoost, by class.
     alternatives
@@ -95,11 +96,11 @@ class GenesResult:
                 "r2_median": float(rows["r2"].median()),
                 "z_median": float(rows["z"].median()),
                 "found": len(find_genes(rows)),
-                **(
-                    {"found_on_held_out_wells": len(find_genes(rows, "_held_out"))}
-                    if "q_held_out" in rows and rows["q_held_out"].notna().any()
-                    else {}
-                ),
+                **{
+                    f"found_{name}": len(find_genes(rows, column))
+                    for name, column in _FOUND_BESIDE.items()
+                    if f"q{column}" in rows and rows[f"q{column}"].notna().any()
+                },
             }
             for name, rows in self.genes.groupby("class")
         }
@@ -132,11 +133,18 @@ class GenesResult:
         """Return the outcome as a person reads it."""
         lines = [self.banner] if self.banner else []
         for name, figures in self.as_plain()["classes"].items():
-            held_out = figures.get("found_on_held_out_wells")
+            others = [
+                f"{figures[key]} {words}"
+                for key, words in (
+                    ("found_on_other_cells", "on other RNA cells"),
+                    ("found_on_held_out_wells", "on held-out wells and other RNA cells"),
+                )
+                if key in figures
+            ]
             lines.append(
                 f"{name}: {figures['found']} of {figures['genes']} genes beat permuted couplings "
                 f"(q < {FOUND:g}, R2 > 0; expected of any smooth map)"
-                + ("" if held_out is None else f", {held_out} on held-out wells and other cells")
+                + "".join(f", {part}" for part in others)
             )
         skipped = [control.name for control in self.controls if not control.scores]
         if skipped:
@@ -151,6 +159,20 @@ def as_frame(scores: GeneScores, genes: list[str] | None = None) -> pd.DataFrame
         name: getattr(scores, name) for name in ("r2", "null_mean", "null_sd", "z", "p", "q")
     }
     return pd.DataFrame({"gene": names, **columns, "n_permutations": scores.n_permutations})
+
+
+def strictest(genes: pd.DataFrame) -> tuple[str, str]:
+    """Return the suffix of the columns that genes are to be read by, and what they are, in words.
+
+    Held-out wells where that control was run, else other RNA cells, else the table itself.
+    """
+    for suffix, words in (
+        ("_held_out", "on held-out wells and other RNA cells"),
+        ("_split_cells", "on other RNA cells"),
+    ):
+        if f"q{suffix}" in genes and genes[f"q{suffix}"].notna().any():
+            return suffix, words
+    return "", "against permuted couplings alone, which any smooth map beats"
 
 
 def find_genes(rows: pd.DataFrame, column: str = "") -> list[str]:

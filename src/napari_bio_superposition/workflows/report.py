@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import jinja2
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -92,7 +93,7 @@ def _render_section(section: Section, folder: Path) -> dict[str, object]:
         header = [str(section.table.index.name or ""), *map(str, section.table.columns)]
         rows = [
             [str(name), *(_format(value) for value in row)]
-            for name, row in zip(section.table.index, section.table.to_numpy(), strict=True)
+            for name, row in zip(section.table.index, section.table.to_numpy(object), strict=True)
         ]
     return {
         "title": section.title,
@@ -119,5 +120,9 @@ def _render_picture(picture: Picture, folder: Path) -> dict[str, object]:
 
 def _format(value: object) -> str:
     if isinstance(value, float):
-        return "–" if value != value else f"{value:.3g}"
+        if value != value:
+            return "–"
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return f"{value:,}"
     return str(value)

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from napari_bio_superposition.core.errors import list_choices
 from napari_bio_superposition.core.files import replaced_file
 from napari_bio_superposition.core.json_text import to_json
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.provenance import hash_file, package_versions
 from napari_bio_superposition.transcriptome.ambient import remove_ambient
-from napari_bio_superposition.transcriptome.clusters import choose_lineages, cluster_cells
+from napari_bio_superposition.transcriptome.clusters import (
+    LINEAGE,
+    choose_lineages,
+    cluster_cells,
+)
 from napari_bio_superposition.transcriptome.latent import add_components, add_latent
 from napari_bio_superposition.transcriptome.quality import filter_cells, judge_cells
 from napari_bio_superposition.transcriptome.reading import read_samples
@@ -90,11 +95,14 @@ class PreparedRna:
     def as_lines(self) -> list[str]:
         """Return the outcome as a person reads it."""
         verdicts = self.cells["verdict"].value_counts()
-        dropped = ", ".join(f"{n} {name}" for name, n in verdicts.items() if name != "accepted")
+        left_out = {name: n for name, n in verdicts.items() if name != "accepted" and n}
+        if self.n_lineage:
+            left_out["of other lineages"] = self.n_lineage
+        dropped = ", ".join(f"{n} {name}" for name, n in left_out.items())
         return [
-            f"{self.table.n_obs} of {len(self.cells)} cells kept ({dropped}"
-            + (f", {self.n_lineage} of other lineages" if self.n_lineage else "")
-            + f"), {self.table.n_vars} genes, {len(self.clusters)} clusters.",
+            f"{self.table.n_obs} of {len(self.cells)} cells kept"
+            + (f" (left out: {dropped})" if dropped else "")
+            + f", {self.table.n_vars} genes, {len(self.clusters)} clusters.",
             f"Representation to couple: {self.representation}.",
             *self.notes,
         ]
@@ -142,6 +150,13 @@ def prepare_rna(
         )
     representation = "X_scVI" if config.latent.method == "scvi" else Keys.PCA
     clusters = yield from cluster_cells(table, config.clusters, use_rep=representation, rng=rng)
+    scores = clusters.drop(columns=["cells", LINEAGE, "markers"])
+    if scores.isna().all(axis=None):
+        notes.append(
+            "None of the marker genes is among the genes, so clusters have no lineage: "
+            f"{list_choices(table.var_names[:3])} are no symbols, or of another species. Give "
+            "lists of your own with --clusters.markers."
+        )
     chosen = choose_lineages(table, config.clusters)
     n_lineage = table.n_obs - chosen.n_obs
     if n_lineage and config.latent.method == "pca":  # axes of the kept cells, not of what was left

@@ -56,7 +56,12 @@ def _quality_section(result: "PreparedRna") -> Section:
             f"{quality.max_mitochondrial:.0%} mitochondrial counts; doublets: {doublets}. Genes in "
             f"fewer than {quality.min_cells} cells"
             + (", of the Y chromosome, XIST and TTTY*" if quality.drop_sex_genes else "")
-            + " were dropped, too. Ambient RNA was not corrected.",
+            + " were dropped, too. "
+            + (
+                "Ambient RNA was taken out of the counts of the kept cells by DecontX."
+                if result.config.counts.ambient == "decontx"
+                else "Ambient RNA was not corrected."
+            ),
         ],
         pictures=[
             Picture("quality", draw_quality(result), "Every cell that was read, by verdict."),
