@@ -199,6 +199,11 @@ def test_unreadable_files_fail_alone_and_are_named(
     assert failed["id"].tolist() == ["P1_A01_s2"]
     assert "P1_A01_s2.ome.tif" in failed["reason"][0]
     assert describe_progress(out)["failed"] == 1
+    events = [line.split(" ", 3)[3] for line in (out / "log.txt").read_text().splitlines()]
+    assert events[:2] == ["planned 6 fields", "running 6 of 6 fields"]
+    assert {event.split()[0] for event in events[2:8]} == {unit.id for unit in read_plan(out).units}
+    assert "P1_A01_s2 failed: " in "\n".join(events)
+    assert events[-1] == "collected 5 fields, 1 failed or missing"
     shutil.copy(study / "P1_A01_s2.ome.tif", folder)  # mended: a new plan does what is missing
     seen = []
     assert not run(run_batch(folder, config, out, on_outcome=seen.append)).failures
@@ -232,6 +237,7 @@ def test_a_worker_that_dies_costs_an_attempt_and_no_field(
     assert sorted(outcome.id for outcome in outcomes) == sorted(unit.id for unit in plan.units)
     assert not any(outcome.failure for outcome in outcomes)
     assert digests(tmp_path) == digests(finished)
+    assert "lost its worker, attempt 1 of 3" in (tmp_path / "log.txt").read_text()
 
 
 def test_workers_share_the_threads_out(monkeypatch: pytest.MonkeyPatch) -> None:

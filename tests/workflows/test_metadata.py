@@ -44,6 +44,13 @@ def test_a_row_per_well_serves_all_its_fields_and_empty_cells_change_nothing(
     assert (completed.genotype, completed.line, completed.field) == ("SNCA", "L1", "2")
 
 
+@pytest.mark.parametrize("well", ["B03", "B3", "r02c03"])
+def test_a_well_is_the_same_however_it_is_written(tmp_path: Path, well: str) -> None:
+    metadata = read_metadata(_write(tmp_path, "plate,well,genotype\np1,B03,SNCA\np1,C03,GBA\n"))
+    found = metadata.describe(Acquisition("x", plate="p1", well=well))
+    assert (found.well, found.genotype) == ("B03", "SNCA")
+
+
 def test_an_image_that_is_not_in_the_table_stays_as_it_is(tmp_path: Path) -> None:
     path = _write(tmp_path, "image,genotype\na,SNCA\n")
     assert read_metadata(path).complete(_image(Acquisition("z"))).acquisition == Acquisition("z")

@@ -90,6 +90,18 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def add_line(path: Path, line: str) -> None:
+    """Add a line to a text file, in one piece also where other processes add to it.
+
+    Raises
+    ------
+    OutputError
+        Where the file cannot be written.
+    """
+    with _explained(path), path.open("a", encoding="utf-8") as stream:
+        stream.write(f"{line}\n")
+
+
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
     """Turn the system's refusal into an error that says what to do."""

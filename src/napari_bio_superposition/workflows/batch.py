@@ -20,6 +20,7 @@ from napari_bio_superposition.workflows.batch_plan import (
     UNITS,
     BatchPlan,
     Unit,
+    log_event,
     plan_batch,
     read_plan,
     write_plan,
@@ -116,9 +117,15 @@ def run_plan(
             pending.append(unit)
         yield Progress("Looking for what is done", number + 1, len(chosen), "fields")
     remove_leftovers(plan.folder / IMAGES, {plan.shard(unit).name for unit in pending})
-    report = on_outcome or (lambda outcome: None)
     if not pending:
         return ()
+    log_event(plan, f"running {len(pending)} of {len(chosen)} fields")
+
+    def report(outcome: Outcome) -> None:
+        log_event(plan, _describe(outcome) or f"{outcome.id} done")
+        if on_outcome is not None:
+            on_outcome(outcome)
+
     if plan.config.resources.scheduler:
         return (yield from _run_elsewhere(Cluster(plan), pending, report))
     if plan.config.resources.processes > 1:
@@ -226,6 +233,7 @@ def collect_batch(plan: BatchPlan, *, allow_missing: bool = False) -> Job[BatchS
     with replaced_file(out / SUMMARY) as part:
         part.write_text(to_json(summary.as_plain(), indent=2), encoding="utf-8")
     write_report(plan, summary, wells, out / REPORT)
+    log_event(plan, f"collected {len(results)} fields, {len(failures)} failed or missing")
     yield Progress("Gathering results", len(results), len(results), "fields")
     return summary
 

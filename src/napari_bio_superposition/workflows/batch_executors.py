@@ -15,7 +15,7 @@ from typing import Any, Final
 from napari_bio_superposition.core.errors import BioSuperpositionError, MissingExtraError
 from napari_bio_superposition.core.files import remove_leftovers
 from napari_bio_superposition.core.progress import Job, run
-from napari_bio_superposition.workflows.batch_plan import BatchPlan, Unit
+from napari_bio_superposition.workflows.batch_plan import BatchPlan, Unit, log_event
 from napari_bio_superposition.workflows.batch_unit import Outcome, open_worker, write_failure
 
 _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -135,6 +135,7 @@ class ProcessPool:
 
     def _try_again(self, unit: Unit, waiting: deque[Unit]) -> Iterator[Outcome]:
         attempts = self._attempts[unit.id] = self._attempts.get(unit.id, 0) + 1
+        log_event(self.plan, f"{unit.id} lost its worker, attempt {attempts} of {ATTEMPTS}")
         if attempts < ATTEMPTS:
             waiting.append(unit)
             return

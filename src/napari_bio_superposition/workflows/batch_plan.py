@@ -5,13 +5,15 @@ import dataclasses
 import datetime as dt
 import io
 import json
+import os
+import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from napari_bio_superposition.core.errors import BioSuperpositionError, TableError
-from napari_bio_superposition.core.files import make_folder, replaced_file
+from napari_bio_superposition.core.files import add_line, make_folder, replaced_file
 from napari_bio_superposition.core.json_text import to_json
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.provenance import hash_config, package_versions
@@ -29,6 +31,7 @@ from napari_bio_superposition.workflows.result_folder import folder_name
 
 PLAN: Final = "plan.json"
 UNITS: Final = "units.csv"
+LOG: Final = "log.txt"
 IMAGES: Final = "images"
 FAILURES: Final = "failures"
 _FORMAT: Final = 1
@@ -167,6 +170,7 @@ def plan_batch(
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     )
     write_plan(plan)
+    log_event(plan, f"planned {len(units)} fields")
     yield Progress("Planning", len(fields), len(fields), "fields")
     return plan
 
@@ -188,6 +192,13 @@ def write_plan(plan: BatchPlan) -> None:
     }
     with replaced_file(plan.folder / PLAN) as part:
         part.write_text(to_json(values, indent=2), encoding="utf-8")
+
+
+def log_event(plan: BatchPlan, event: str) -> None:
+    """Add a line to the log of a run: time, computer and process, and what happened."""
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    line = " ".join((now, platform.node(), str(os.getpid()), *event.split()))
+    add_line(plan.folder / LOG, line)
 
 
 def read_plan(folder: str | Path) -> BatchPlan:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from napari_bio_superposition.core.errors import TableError, list_choices
 from napari_bio_superposition.core.types import Acquisition, MultichannelImage
+from napari_bio_superposition.features.wells import place_of
 from napari_bio_superposition.imaging.fields import FieldReference
 from napari_bio_superposition.imaging.naming import clean_id, stem_of
 
@@ -17,7 +18,7 @@ _COLUMNS = tuple(field.name for field in fields(Acquisition) if field.name != "i
 
 @dataclass(frozen=True)
 class Metadata:
-    """Acquisition values by image id, or by plate and well."""
+    """Acquisition values by image id, or by plate and place on it (see `_well_key`)."""
 
     by_image: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     by_well: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
@@ -30,7 +31,7 @@ class Metadata:
         """Return *acquisition* with the table's values; empty cells change nothing."""
         values = self.by_image.get(acquisition.id)
         if values is None:
-            values = self.by_well.get((acquisition.plate, acquisition.well), {})
+            values = self.by_well.get(_well_key(acquisition.plate, acquisition.well), {})
         return replace(acquisition, **values)
 
     def explain_gaps(self, fields: Iterable[FieldReference]) -> list[str]:
@@ -51,11 +52,11 @@ class Metadata:
 
         For a table that `read_column` made.
         """
-        values = self.by_image.get(image_id, self.by_well.get((plate, well), {}))
+        values = self.by_image.get(image_id, self.by_well.get(_well_key(plate, well), {}))
         return next(iter(values.values()), "")
 
     def _knows(self, field: FieldReference) -> bool:
-        well = (field.acquisition.plate, field.acquisition.well)
+        well = _well_key(field.acquisition.plate, field.acquisition.well)
         return field.id in self.by_image or well in self.by_well
 
 
@@ -108,13 +109,19 @@ def _by_key(table: pd.DataFrame, path: Path, columns: Sequence[str]) -> Metadata
         _check_unique(keys, path)
         return Metadata(by_image=dict(zip(keys, rows, strict=True)))
     if {"plate", "well"} <= set(table.columns):
-        wells = list(zip(table["plate"], table["well"], strict=True))
+        wells = list(map(_well_key, table["plate"], table["well"]))
         _check_unique(wells, path)
         return Metadata(by_well=dict(zip(wells, rows, strict=True)))
     raise TableError(
         f"The table {path.name} needs a column image, or the columns plate and well; it has "
         f"{list_choices(table.columns)}."
     )
+
+
+def _well_key(plate: str, well: str) -> tuple[str, str]:
+    """Return a key under which ``B3``, ``B03`` and Harmony's ``r02c03`` are the same well."""
+    place = place_of(well)
+    return plate, well if place is None else f"row {place[0] + 1}, column {place[1] + 1}"
 
 
 def _rows(table: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, str]]:
