@@ -1,5 +1,6 @@
 """Ambient RNA taken out by DecontX (extra `decontx`, pydecontx). Imported only when used."""
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +57,9 @@ def remove_ambient(
         else:
             seed = int(rng.integers(2**31 - 1))
             labels = cluster_coarsely(cleaned, seed).astype(str)
-            found = pydecontx.decontx(cleaned.T.tocsr(), z=labels, seed=seed)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # its own remarks on sparse matrices
+                found = pydecontx.decontx(cleaned.T.tocsr(), z=labels, seed=seed)
             cleaned = sparse.csr_matrix(found.decontx_counts).T.tocsr()
             cleaned.data = np.round(cleaned.data)
             share[rows] = np.asarray(found.contamination).ravel()
