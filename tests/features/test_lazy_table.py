@@ -109,6 +109,16 @@ def test_small_tables_are_read_whole(tmp_path: Path, rng: np.random.Generator) -
         pass
 
 
+@pytest.mark.parametrize("name", ["a.h5ad", "a.zarr"])
+def test_a_sparse_table_counts_as_the_dense_one_that_layouts_need(
+    tmp_path: Path, name: str
+) -> None:
+    empty = AnnData(sparse.csr_matrix((1000, 100), dtype=np.float32))
+    path = _write(empty, tmp_path / name)
+    assert is_on_disk(run(open_table(path, in_memory_bytes=300_000)))
+    assert not is_on_disk(run(open_table(path, in_memory_bytes=500_000)))
+
+
 @pytest.mark.parametrize("in_memory_bytes", [0, 2**30])
 def test_groups_and_layouts_are_saved_and_features_on_disk_stay_there(
     tmp_path: Path, rng: np.random.Generator, in_memory_bytes: int

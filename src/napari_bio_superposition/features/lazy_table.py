@@ -21,7 +21,7 @@ from napari_bio_superposition.core.types import FloatArray
 from napari_bio_superposition.features.table import write_table
 
 IN_MEMORY_BYTES: Final = 2**30
-"""A table whose arrays are smaller than this in total is read as a whole."""
+"""A table whose arrays are smaller than this in total, if dense, is read as a whole."""
 WIDEST_EMBEDDING: Final = 128
 """Arrays of obsm with more columns are features rather than places; of a large table they stay."""
 _BLOCK_BYTES: Final = 2**21
@@ -37,7 +37,7 @@ def open_table(path: str | Path, *, in_memory_bytes: int = IN_MEMORY_BYTES) -> J
     path
         A ``.h5ad`` file or a ``.zarr`` folder of any origin.
     in_memory_bytes
-        Total size of all arrays up to which everything is read.
+        Total size of all arrays, sparse ones as if dense, up to which everything is read.
 
     Returns
     -------
@@ -150,7 +150,9 @@ def _open_store(path: Path) -> Any:
 
 
 def _count_bytes(store: Any) -> int:
-    """Return the size of all arrays below a group, uncompressed."""
+    """Return the size of all arrays below a group, uncompressed; layouts need sparse ones dense."""
+    if "shape" in store.attrs:
+        return int(np.prod(store.attrs["shape"], dtype=np.int64)) * store["data"].dtype.itemsize
     parts = (store[name] for name in store)  # a group of zarr is no mapping
     return sum(_count_bytes(part) if hasattr(part, "keys") else _size(part) for part in parts)
 
