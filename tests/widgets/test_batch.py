@@ -100,6 +100,7 @@ def test_a_folder_is_listed_analysed_and_opened(
     reason = widget.table.fields.rows[3].detail
     assert "P1_B01_s1.ome.tif" in reason
     assert "3 fields done, 1 failed" in widget.run_bar.message.text
+    assert reason not in widget.run_bar.message.text  # of a thousand fields it would fill the dock
     assert widget.report_button.isEnabled()
     qtbot.mouseClick(widget.explore_button, Qt.MouseButton.LeftButton)
     wait_idle(widget, qtbot)

@@ -1,5 +1,6 @@
 """The dock widget *Batch*: a folder in, a list of fields with their standing, one table out."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from qtpy.QtWidgets import (
 from typing_extensions import override
 
 from napari_bio_superposition.core.errors import BioSuperpositionError
+from napari_bio_superposition.core.progress import Progress
 from napari_bio_superposition.widgets.batch_jobs import (
     BatchRequest,
     list_folder,
@@ -127,7 +129,7 @@ class BatchWidget(Dock):
         self.pause_button.clicked.connect(self.toggle_pause)
         self.explore_button.clicked.connect(self.load_table)
         self.report_button.clicked.connect(self._open_report)
-        self.runner.progressed.connect(self.run_bar.report)
+        self.runner.progressed.connect(self._report)
         self.runner.succeeded.connect(self._on_succeeded)
         self.runner.failed.connect(self.run_bar.show_failure)
         self.runner.cancelled.connect(self._on_cancelled)
@@ -222,11 +224,18 @@ class BatchWidget(Dock):
                 self.run_bar.show_cancelling()
                 runner.cancel()
 
+    def _report(self, progress: Progress) -> None:
+        """Show how far the run is; what there is to know of a field is in the list."""
+        self.run_bar.report(dataclasses.replace(progress, notice=""))
+
     def _on_succeeded(self, summary: "BatchSummary") -> None:
+        message = self.run_bar.message
         text = f"{len(summary.images)} fields done, {len(summary.failures)} failed."
+        show = message.show_good
         if summary.failures:
             text += " The list says why; Run tries them again."
-        self.run_bar.show_done(" ".join((text, *summary.warnings)))
+            show = message.show_plain if summary.images else message.show_error
+        show(" ".join((text, *summary.warnings)))
 
     def _on_cancelled(self) -> None:
         self.run_bar.message.show_plain("Stopped. What is done is kept: Run goes on from here.")

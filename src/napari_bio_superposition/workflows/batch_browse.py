@@ -104,7 +104,8 @@ def _row_of(plan: BatchPlan, unit: Unit) -> FieldRow:
     if (result := find_done(plan, unit)) is not None:
         return replace(row, standing="done", detail=describe_result(result))
     if reason := read_failure(plan, unit):
-        return replace(row, standing="failed", detail=reason)
+        named = reason.replace(unit.path, row.path.name)  # the folder is that of all fields
+        return replace(row, standing="failed", detail=named)
     return row
 
 
