@@ -174,6 +174,22 @@ def test_a_finished_run_is_opened(widget: BatchWidget, qtbot: QtBot) -> None:
     assert widget.explore_button.isEnabled()
 
 
+def test_every_setting_of_the_command_can_be_chosen(widget: BatchWidget, qtbot: QtBot) -> None:
+    setup = widget.setup
+    qtbot.keyClicks(setup.overlays_edit, "2, 5")
+    setup.forms["analysis"].editor("missing_roles").show("blank")
+    setup.forms["analysis"].editor("seed").show(7)
+    setup.forms["death"].editor("min_nuclear_fraction").show(0.1)
+    config = setup.read_request().config
+    assert config.overlays == (2, 5)
+    assert (config.analysis.missing_roles, config.analysis.seed) == ("blank", 7)
+    assert config.analysis.death.min_nuclear_fraction == 0.1
+    assert config.analysis.model == setup.model.model
+    setup.overlays_edit.setText("many")
+    click_run(widget, qtbot)
+    assert "names no latents" in widget.run_bar.message.text
+
+
 def test_a_bad_choice_is_one_sentence(widget: BatchWidget, qtbot: QtBot, tmp_path: Path) -> None:
     widget.setup.images_edit.setText(str(tmp_path / "nowhere"))
     click_run(widget, qtbot)

@@ -46,6 +46,9 @@ class BatchSetupPanel(QWidget):
         self.roles_edit = QLineEdit()
         self.roles_edit.setPlaceholderText("guessed from channel names")
         self.roles_edit.setToolTip("Which channel plays which role, as nuclei=DAPI,death=PI")
+        self.overlays_edit = QLineEdit()
+        self.overlays_edit.setPlaceholderText("none; numbers of latents, as 17 42")
+        self.overlays_edit.setToolTip("Maps of these latents are written for every field")
         self.images_button, self.table_button = QPushButton("Folder…"), QPushButton("Table…")
         self.out_button, self.open_button = QPushButton("Folder…"), QPushButton("Open a run…")
         self.open_button.setToolTip("Look at a run that was made before, here or elsewhere")
@@ -55,6 +58,7 @@ class BatchSetupPanel(QWidget):
             "batch": ConfigForm(BatchConfig(), hidden=("analysis", "resources", "overlays")),
         }
         defaults = AnalyzeConfig()
+        self.forms["analysis"] = ConfigForm(defaults, hidden=("model", "device"))
         for name in ("reading", "segmentation", "patches", "death"):
             self.forms[name] = ConfigForm(getattr(defaults, name))
         self._lay_out()
@@ -79,11 +83,16 @@ class BatchSetupPanel(QWidget):
             line.addWidget(button)
             rows.addRow(label, line)
         rows.addRow("Roles", self.roles_edit)
+        rows.addRow("Overlays", self.overlays_edit)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, _RIGHT_OF_SCROLL_BAR_PX, 0)
         layout.addLayout(rows)
         layout.addWidget(self.model)
-        titles = {"resources": "Processes", "batch": "Outputs and controls"}
+        titles = {
+            "resources": "Processes",
+            "batch": "Outputs and controls",
+            "analysis": "Whole run",
+        }
         for name, form in self.forms.items():
             layout.addWidget(Section(titles.get(name, name.capitalize()), form))
         layout.addWidget(self.open_button)
@@ -115,9 +124,9 @@ class BatchSetupPanel(QWidget):
         parts = {name: self.forms[name].read_config() for name in self.forms}
         batch, resources = parts.pop("batch"), parts.pop("resources")
         roles = parse_roles(self.roles_edit.text()) if self.roles_edit.text().strip() else {}
-        analysis = AnalyzeConfig(
-            model=self.model.model, device=self.model.device, roles=roles, **parts
-        )
+        chosen = {"model": self.model.model, "device": self.model.device, "roles": roles}
+        analysis = dataclasses.replace(parts.pop("analysis"), **chosen, **parts)
+        batch = dataclasses.replace(batch, overlays=_parse_latents(self.overlays_edit.text()))
         return BatchRequest(
             paths=(Path(self.images_edit.text().strip()).expanduser(),),
             out=Path(self.out_edit.text().strip()).expanduser(),
@@ -147,3 +156,10 @@ class BatchSetupPanel(QWidget):
     def _ask_run(self) -> None:
         if folder := QFileDialog.getExistingDirectory(self, "Folder of a batch run"):
             self.run_chosen.emit(Path(folder))
+
+
+def _parse_latents(text: str) -> tuple[int, ...]:
+    words = text.replace(",", " ").split()
+    if not all(word.isdecimal() for word in words):
+        raise ConfigError(f"{text!r} names no latents. Write their numbers, as 17 42.")
+    return tuple(map(int, words))
