@@ -13,6 +13,7 @@ from scipy import sparse
 from napari_bio_superposition.widgets.geometry import Geometry
 from napari_bio_superposition.widgets.gwmap_couple import describe_figures
 from napari_bio_superposition.widgets.gwmap_jobs import RnaCells, as_cells
+from napari_bio_superposition.widgets.gwmap_landscape import describe_sets
 from napari_bio_superposition.widgets.gwmap_painting import blend_colours, place_grid
 from napari_bio_superposition.widgets.gwmap_state import GwMap, find_partners
 from napari_bio_superposition.widgets.study import Study
@@ -158,9 +159,33 @@ def test_figures_of_a_coupling_are_told_in_words() -> None:
         "agreement": {"across_k": {"15": 1.0, "30": 0.91}},
         "marginal_error": {"rows": 1e-8, "columns": 2e-9},
         "label_transfer": {"to_images": {"barycentric": 0.5, "null_mean": 0.25, "null_max": 0.3}},
+        "used": {
+            "image": {"from": "obsm X_pca", "steps": []},
+            "rna": {"from": "X", "steps": ["log1p of counts per 10,000"]},
+        },
+        "settings": {"classes": "scores"},
     }
     text = " ".join(describe_figures(figures))
     assert "k 15, 30, epsilon 0.005, loss 0.0123, solver low rank." in text
     assert "with 12 of 400 cells" in text
     assert "0.91 (k 30)." in text
     assert "Label transfer to patches 0.50 (permuted labels 0.25, at most 0.30)." in text
+    assert "patches obsm X_pca with RNA X, log1p of counts per 10,000." in text
+    figures["settings"] = {"classes": "intra-class"}
+    assert "Label transfer says nothing" in " ".join(describe_figures(figures))
+
+
+def test_gene_sets_of_a_cluster_are_told_in_words() -> None:
+    sets = pd.DataFrame(
+        {
+            "list": ["top cluster 0", "top cluster 0", "found in SNCA"],
+            "set": ["lysosome", "ribosome", "mitochondrion"],
+            "overlap": [8, 1, 9],
+            "size": [12, 20, 10],
+            "q": [0.003, 0.7, 0.001],
+            "p_matched": [0.01, 0.5, 0.01],
+        }
+    )
+    assert describe_sets(sets, "0") == "lysosome: 8 of 12 genes, q 0.003, matched 0.01"
+    assert describe_sets(sets, "1").startswith("No gene set stands out in cluster 1")
+    assert "name a GMT file" in describe_sets(None, "0")

@@ -1,5 +1,6 @@
 """Genes from a folder of couple: files, controls, painting; one clear error for each bad folder."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from scipy import sparse
 from sklearn.metrics import roc_auc_score
 
+from napari_bio_superposition.alignment.genes_folds import split_wells
 from napari_bio_superposition.cli import main
 from napari_bio_superposition.core.errors import TableError
 from napari_bio_superposition.core.progress import run
@@ -19,7 +21,11 @@ from napari_bio_superposition.workflows.couple import couple_files
 from napari_bio_superposition.workflows.couple_config import CoupleConfig
 from napari_bio_superposition.workflows.gene_painting import paint_gene
 from napari_bio_superposition.workflows.genes_config import GenesConfig
-from napari_bio_superposition.workflows.genes_data import banner_of, load_coupling
+from napari_bio_superposition.workflows.genes_data import (
+    banner_of,
+    load_coupling,
+    read_design,
+)
 from napari_bio_superposition.workflows.genes_files import read_alternatives
 
 N = 96
@@ -138,6 +144,17 @@ def test_the_landscape_is_written(predicted: Path) -> None:
     assert len(pd.read_csv(folder / "genes.csv")) == 40
     assert pd.read_csv(folder / "flows.csv")["genes"].sum() == 40 * 2
     assert list(folder.glob("network_*.svg"))
+
+
+def test_gene_sets_are_tested_on_the_clusters(predicted: Path) -> None:
+    sets = pd.read_parquet(predicted / "enrichment.parquet")
+    clusters = pd.read_csv(predicted / "landscape" / "top.csv").iloc[:, -1]
+    tested = sets[sets["list"].str.startswith("top cluster")]
+    assert len(tested) == clusters.nunique()
+    assert tested["overlap"].sum() <= 12
+    page = (predicted / "report.html").read_text()
+    assert "Gene sets" in page
+    assert "20 permutations (10) can give" in page
 
 
 def test_a_gene_is_painted_with_its_doubt(coupled: Path, predicted: Path) -> None:
@@ -290,3 +307,15 @@ def test_what_cannot_be_laid_out_is_told_and_leaves_nothing_old(
 def test_only_a_map_of_cells_has_no_banner() -> None:
     assert banner_of("cell-level") == ""
     assert "classes only" in banner_of("class-level only")
+
+
+def test_parts_that_are_coupled_alone_have_all_classes(coupled: Path) -> None:
+    study = load_coupling(coupled)
+    figures = study.figures | {"settings": study.figures["settings"] | {"label": "genotype"}}
+    design = read_design(dataclasses.replace(study, figures=figures), GenesConfig(pooled=True))
+    assert set(design.classes) == {"all"}
+    genotype = study.image.obs["genotype"].to_numpy()
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        for train, test in split_wells(design.groups, design.strata, 2, rng=rng):
+            assert set(genotype[train]) == set(genotype[test]) == {"Control", "SNCA"}

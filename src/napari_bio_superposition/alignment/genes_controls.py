@@ -122,7 +122,7 @@ def control_held_out(
     design = data.design
     if len(np.unique(design.groups)) < 2:
         return [Control("held_out", {}, "all patches are of one well")]
-    splits = split_wells(design.groups, design.plates, config.held_out_folds, rng=rng)
+    splits = split_wells(design.groups, design.strata, config.held_out_folds, rng=rng)
     plans = []
     for train, test in splits:
         plan = yield from couple(data.representation[train], data.latent, Origin(rows=train))

@@ -27,12 +27,21 @@ class Design:
         Plate of each patch.
     classes, rna_classes
         Class of each patch and of each RNA cell; the same word everywhere where none is given.
+    balanced
+        What each part of the wells needs some of, per patch: plate and class that the coupling
+        used; the plate where ``None``.
     """
 
     groups: npt.NDArray[np.str_]
     plates: npt.NDArray[np.str_]
     classes: npt.NDArray[np.str_]
     rna_classes: npt.NDArray[np.str_]
+    balanced: npt.NDArray[np.str_] | None = None
+
+    @property
+    def strata(self) -> npt.NDArray[np.str_]:
+        """What wells are spread by over parts that are coupled on their own."""
+        return self.plates if self.balanced is None else self.balanced
 
     @property
     def shared_classes(self) -> list[str]:
@@ -41,7 +50,10 @@ class Design:
 
     def take(self, rows: npt.NDArray[Any]) -> "Design":
         """Return the design of some of the patches."""
-        return Design(self.groups[rows], self.plates[rows], self.classes[rows], self.rna_classes)
+        balanced = None if self.balanced is None else self.balanced[rows]
+        return Design(
+            self.groups[rows], self.plates[rows], self.classes[rows], self.rna_classes, balanced
+        )
 
 
 ALL = "all"

@@ -162,12 +162,18 @@ class CouplePanel(QWidget):
             signal.disconnect(self.refresh, missing_ok=True)
 
 
+def _say_source(used: Any) -> str:
+    return ", ".join([used["from"], *used["steps"]])
+
+
 def describe_figures(figures: Any) -> list[str]:
     """Return the main figures of ``coupling.json`` as a person reads them."""
     support, errors = figures["effective_support"], figures["marginal_error"]
     across = figures["agreement"]["across_k"]
     others = [f"{value:.2f} (k {k})" for k, value in across.items() if k != str(figures["k"])]
+    used = figures["used"]
     lines = [
+        f"Coupled: patches {_say_source(used['image'])} with RNA {_say_source(used['rna'])}.",
         f"k {', '.join(map(str, figures['k_averaged']))}, epsilon {figures['epsilon']:g}, "
         f"loss {figures['loss']:.4f}, solver {figures['solver'].replace('_', ' ')}.",
         f"A patch is coupled with {support['mean']:.0f} of {figures['n_rna_cells']:,} cells on "
@@ -177,7 +183,9 @@ def describe_figures(figures: Any) -> list[str]:
         lines.append(f"Agreement with other numbers of neighbours: {', '.join(others)}.")
     lines.append(f"Marginal errors {errors['rows']:.1e} and {errors['columns']:.1e}.")
     transfer = figures.get("label_transfer")
-    if transfer is not None:
+    if transfer is not None and figures["settings"].get("classes", "scores") != "scores":
+        lines.append("Label transfer says nothing: classes were given to the coupling.")
+    elif transfer is not None:
         score = transfer["to_images"]
         lines.append(
             f"Label transfer to patches {score['barycentric']:.2f} "

@@ -209,7 +209,9 @@ class NetworkChart(_Chart):
             painter.drawEllipse(QPointF(*self._places[row]), radius, radius)
         painter.setPen(ink)
         for row in self._rows_to_name():
-            painter.drawText(QPointF(*(self._places[row] + (6, -6))), self._name(row))
+            width = painter.fontMetrics().horizontalAdvance(self._name(row))
+            x, y = self._places[row] + (6, -6)
+            painter.drawText(QPointF(min(x, area.right() - width), y), self._name(row))
 
     def _rows_to_name(self) -> list[int]:
         """Return the gene below the mouse and the most joined ones whose names do not collide."""

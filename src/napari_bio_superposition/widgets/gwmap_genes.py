@@ -44,6 +44,10 @@ _COLUMNS: Final = (
 )
 _RANK_BY: Final = ("z_held_out", "z_split_cells", "z")
 _TABLE_PX: Final = 210
+_HINT: Final = (
+    "No genes yet. Couple patches and cells, then rank: genes are predicted from images of wells "
+    "that did not teach them, beside controls."
+)
 
 
 class GenesPanel(QWidget):
@@ -127,7 +131,6 @@ class GenesPanel(QWidget):
             self.class_box.addItems([str(name) for name in genes.genes["class"].unique()])
         self.class_box.blockSignals(False)
         self.class_box.setEnabled(genes is not None)
-        self.lines_label.setVisible(genes is not None)
         self.controls_section.setVisible(genes is not None)
         self.banner.clear()
         if genes is not None:
@@ -141,6 +144,7 @@ class GenesPanel(QWidget):
         if genes is None:
             self._names = []
             self.table.show_rows(np.zeros(0, np.int64), (), [])
+            self.lines_label.setText(_HINT)
             return
         chosen = str(self.class_box.currentText())
         self.lines_label.setText("\n".join([genes.lines[chosen], *genes.notes]))

@@ -96,6 +96,9 @@ class RankedGenes:
         Where the files lie.
     networks
         Cluster of the top genes to the nodes and edges of its network.
+    sets
+        Over-representation of gene sets in clusters and among the genes found; ``None`` where no
+        sets were given.
     """
 
     genes: "pd.DataFrame"
@@ -109,6 +112,7 @@ class RankedGenes:
     config: "GenesConfig"
     folder: Path
     networks: "Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]" = field(default_factory=dict)
+    sets: "pd.DataFrame | None" = None
 
 
 def prepare_cells(
@@ -233,7 +237,15 @@ def open_genes(folder: Path) -> Job[RankedGenes]:
         config,
         folder,
         _read_networks(folder / "landscape"),
+        _read_sets(folder / "enrichment.parquet"),
     )
+
+
+def _read_sets(path: Path) -> "pd.DataFrame | None":
+    import pandas as pd
+
+    found = pd.read_parquet(path) if path.is_file() else None
+    return found if found is not None and "list" in found else None
 
 
 def _read_landscape(folder: Path) -> "tuple[pd.DataFrame, pd.DataFrame] | None":
@@ -268,8 +280,14 @@ def _axes(classes: list[str], config: "GenesConfig") -> tuple[str, str]:
 def _describe_classes(about: Mapping[str, Any]) -> dict[str, str]:
     lines = {}
     for name, figures in about["classes"].items():
-        held_out = figures.get("found_on_held_out_wells")
-        more = "" if held_out is None else f"; {held_out} on held-out wells and other cells"
+        more = "".join(
+            f"; {figures[key]} {words}"
+            for key, words in (
+                ("found_on_other_cells", "on other RNA cells"),
+                ("found_on_held_out_wells", "on held-out wells and other RNA cells"),
+            )
+            if key in figures
+        )
         lines[name] = (
             f"{figures['found']} of {figures['genes']} genes beat permuted couplings, which is "
             f"expected of any smooth map{more}."

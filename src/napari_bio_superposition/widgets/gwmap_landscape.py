@@ -31,6 +31,8 @@ from napari_bio_superposition.widgets.scatter_view import ScatterView
 if TYPE_CHECKING:
     import pandas as pd
 
+    from napari_bio_superposition.widgets.gwmap_jobs import RankedGenes
+
 _LEVEL: Final = "leiden_"
 _HINT: Final = (
     "No landscape yet.\nRank genes of two classes (a control class and another one); each gene is "
@@ -39,6 +41,7 @@ _HINT: Final = (
 _ALL, _TOP = "all genes", "top genes"
 _PLANE, _FLOW, _NETWORK = "plane", "flow", "network of "
 _MAP_PX: Final = 260
+_Q: Final = 0.05
 
 
 class LandscapePanel(QWidget):
@@ -77,8 +80,12 @@ class LandscapePanel(QWidget):
         self.view.setMinimumHeight(_MAP_PX)
         self.view.set_diameter(5)
         self.card = PatchCard(self.view)
-        self.note = QLabel()
-        self.note.setWordWrap(True)
+        self.note, self.sets_label = QLabel(), QLabel()
+        for label in (self.note, self.sets_label):
+            label.setWordWrap(True)
+        self.sets_label.setToolTip(
+            "Fisher's test against the tested genes; matched: against lists of like expression"
+        )
         self._lay_out()
         self._connect()
         self.refresh()
@@ -98,6 +105,7 @@ class LandscapePanel(QWidget):
         layout.addLayout(top)
         layout.addLayout(second)
         layout.addWidget(self.charts, 1)
+        layout.addWidget(self.sets_label)
         layout.addWidget(self.note)
 
     def _connect(self) -> None:
@@ -147,6 +155,13 @@ class LandscapePanel(QWidget):
         else:
             self.network.set_network(*genes.networks[self.chart_box.currentData()])
             self.charts.setCurrentWidget(self.network)
+        self._show_sets(genes, self.chart_box.currentData())
+
+    def _show_sets(self, genes: "RankedGenes | None", cluster: str | None) -> None:
+        """Say which gene sets the cluster of a network holds more of than chance."""
+        self.sets_label.setVisible(genes is not None and cluster is not None)
+        if genes is not None and cluster is not None:
+            self.sets_label.setText(describe_sets(genes.sets, cluster))
 
     def _show_plane(self) -> None:
         genes = self._state.genes
@@ -227,6 +242,19 @@ class LandscapePanel(QWidget):
     def shut_down(self) -> None:
         """Stop listening."""
         self._state.genes_changed.disconnect(self.refresh, missing_ok=True)
+
+
+def describe_sets(sets: "pd.DataFrame | None", cluster: str, most: int = 3) -> str:
+    """Return the sets of lowest q in a cluster of the top genes, in words."""
+    if sets is None:
+        return "No gene sets were tested: name a GMT file under gene sets, in the tab Genes."
+    rows = sets[(sets["list"] == f"top cluster {cluster}") & (sets["q"] < _Q)].nsmallest(most, "q")
+    if rows.empty:
+        return f"No gene set stands out in cluster {cluster} (q below {_Q:g})."
+    return "; ".join(
+        f"{row.set}: {row.overlap} of {row.size} genes, q {row.q:.2g}, matched {row.p_matched:.2g}"
+        for row in rows.itertuples()
+    )
 
 
 def save_landscape(path: Path, panel: LandscapePanel) -> None:

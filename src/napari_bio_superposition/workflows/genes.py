@@ -28,11 +28,6 @@ from napari_bio_superposition.alignment.genes_couplings import (
     find_alternatives,
     recouple,
 )
-from napari_bio_superposition.alignment.genes_enrichment import (
-    enrich,
-    index_sets,
-    parse_gene_sets,
-)
 from napari_bio_superposition.alignment.genes_landscape import Landscape, build_landscape
 from napari_bio_superposition.alignment.genes_null import GeneScores
 from napari_bio_superposition.alignment.genes_prediction import (
@@ -62,17 +57,21 @@ from napari_bio_superposition.workflows.genes_data import (
 )
 from napari_bio_superposition.workflows.genes_files import write_genes
 from napari_bio_superposition.workflows.genes_result import (
+    FOUND,
     GenesResult,
     as_frame,
-    find_genes,
-    strictest,
 )
+from napari_bio_superposition.workflows.genes_sets import enrich_lists, read_gene_sets
 
 __all__ = ["GenesResult", "paint_gene", "predict_genes", "predict_genes_files"]
 
 Matrix = npt.NDArray[Any]
 _BESIDE = {"split_cells": "split_cells", "held_out": "held_out", "geometry": "geometry/gaussian"}
 """Control to the one of its scores whose r2, z and q stand in the table itself."""
+
+
+_FEW_GENES = 0.02
+"""Share of the genes that q should be able to find by themselves."""
 
 
 def predict_genes(study: CoupledStudy, config: GenesConfig | None = None) -> Job[GenesResult]:
@@ -94,7 +93,8 @@ def predict_genes(study: CoupledStudy, config: GenesConfig | None = None) -> Job
     rng = np.random.default_rng(config.seed)
     yield Progress("Reading expression")
     data, genes, notes = _collect(study, config, rng)
-    sets = _read_gene_sets(config, genes)
+    sets = read_gene_sets(config.gene_sets, genes)
+    notes += _say_resolution(config, len(genes))
     parts, left_out = divide_classes(data.plan, data.features, data.design, config.min_patches)
     if not parts:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
@@ -108,7 +108,7 @@ def predict_genes(study: CoupledStudy, config: GenesConfig | None = None) -> Job
     table = _put_beside(table, controls, [part.name for part in parts])
     yield Progress("Laying out genes")
     landscape, about_landscape = _lay_out(table, config, rng)
-    enrichment, about_sets = _enrich(table, sets, rng)
+    enrichment, about_sets = enrich_lists(sets, table, landscape, rng=rng)
     notes += about_landscape + about_sets
     alternatives = []
     if config.alternatives:
@@ -260,6 +260,27 @@ def _put_beside(table: pd.DataFrame, controls: list[Control], classes: list[str]
     return table
 
 
+def _say_resolution(config: GenesConfig, n_genes: int) -> tuple[str, ...]:
+    """Return how many genes have to be found together, where permutations are few.
+
+    The smallest p is ``1 / (n + 1)``, and Benjamini-Hochberg multiplies it by the genes tested.
+    """
+    least = {
+        number: int(np.ceil(n_genes / (number + 1) / FOUND))
+        for number in {config.n_permutations, config.control_permutations}
+    }
+    if max(least.values()) <= _FEW_GENES * n_genes:
+        return ()
+    table, controls = least[config.n_permutations], least[config.control_permutations]
+    return (
+        f"q can fall below {FOUND:g} only where at least {min(table, n_genes)} genes "
+        f"({min(controls, n_genes)} in the controls) have the smallest p that "
+        f"{config.n_permutations} permutations ({config.control_permutations}) can give: that no "
+        "gene was found does not mean that none follows the images. Rank by z, or raise "
+        "--n-permutations and --control-permutations.",
+    )
+
+
 def _check_axes(config: GenesConfig, classes: list[str]) -> tuple[str, ...]:
     """Return why there will be no landscape, where there are classes for one.
 
@@ -296,37 +317,3 @@ def _lay_out(
     except TableError as error:  # too few genes for a landscape are enough for a table
         return None, (f"Genes were not laid out: {error}",)
     return found, ()
-
-
-def _read_gene_sets(config: GenesConfig, genes: list[str]) -> Mapping[str, frozenset[str]] | None:
-    """Return the user's gene sets; refused before anything is computed where none can be tested."""
-    if not config.gene_sets:
-        return None
-    path = Path(config.gene_sets)
-    try:
-        sets = parse_gene_sets(path.read_text(encoding="utf-8"), path.name)
-    except (OSError, UnicodeDecodeError) as error:
-        raise TableError(f"The gene sets {path.name} cannot be read: {error}.") from error
-    index_sets(sets, {gene.upper(): place for place, gene in enumerate(genes)})
-    return sets
-
-
-def _enrich(
-    table: pd.DataFrame,
-    sets: Mapping[str, frozenset[str]] | None,
-    rng: np.random.Generator,
-) -> tuple[pd.DataFrame | None, tuple[str, ...]]:
-    if sets is None:
-        return None, ()
-    parts = []
-    column, words = strictest(table)
-    for name, rows in table.groupby("class"):
-        found = find_genes(rows, column)
-        if found:
-            level = dict(zip(rows["gene"], rows["log_mean"], strict=True))
-            tested = rows["gene"].tolist()
-            part = enrich(found, tested, sets, level, rng=rng).reset_index()
-            parts.append(part.assign(**{"class": name}))
-    if not parts:
-        return None, (f"No gene was found {words}, so gene sets were not tested.",)
-    return pd.concat(parts, ignore_index=True), ()

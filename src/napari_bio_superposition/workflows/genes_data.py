@@ -225,7 +225,12 @@ def read_design(study: CoupledStudy, config: GenesConfig) -> Design:
     if label:
         classes = _column(study.image, label, "image")
         rna_classes = _column(study.rna, label_rna, "RNA")
-    return make_design(groups, plates, classes, rna_classes, n_rna=study.rna.n_obs)
+    design = make_design(groups, plates, classes, rna_classes, n_rna=study.rna.n_obs)
+    used = label or study.settings.label
+    if used not in obs:
+        return design
+    pairs = [f"{plate}/{name}" for plate, name in zip(plates, obs[used].astype(str), strict=True)]
+    return dataclasses.replace(design, balanced=np.asarray(pairs))
 
 
 def _column(table: "anndata.AnnData", key: str, name: str) -> list[str]:

@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
-from napari_bio_superposition.workflows.genes_result import GenesResult, strictest
+from napari_bio_superposition.workflows.genes_result import FOUND, GenesResult, strictest
 from napari_bio_superposition.workflows.report import Picture, Report, Section
 
 _N_SHOWN = 25
+_N_SETS = 8
 _COLORS = ("#44608f", "#d97a7a", "#8cbf88", "#eea363", "#b79ad6", "#6bb8b8", "#d6c25b", "#8c7a6b")
 _CIRCULAR = (
     "A target is a smooth function of the image by construction, because the coupling is computed "
@@ -38,6 +39,8 @@ def build_genes_report(result: GenesResult) -> Report:
     sections = [_controls_section(result), _genes_section(result)]
     if result.landscape is not None:
         sections.append(_landscape_section(result))
+    if result.enrichment is not None:
+        sections.append(_sets_section(result.enrichment))
     return Report(
         title="Genes predicted from images",
         lead="Which genes an image tells of, by the RNA cells that its patches are coupled with.",
@@ -126,6 +129,24 @@ def _landscape_section(result: GenesResult) -> Section:
             ),
             Picture("sankey", draw_sankey(landscape.top_flows), "Top genes from coarse to fine."),
         ],
+    )
+
+
+def _sets_section(enrichment: pd.DataFrame) -> Section:
+    shown = enrichment[enrichment["q"] < FOUND].groupby("list", sort=False).head(_N_SETS)
+    columns = ["set", "overlap", "size", "expected", "odds", "q", "p_matched"]
+    text = (
+        "One-sided Fisher tests against the tested genes, Benjamini-Hochberg within each list; "
+        "p matched: against random lists of like expression, which has to be small, too. "
+    )
+    found = f"The {_N_SETS} sets of lowest q below {FOUND:g} in each list."
+    none = f"No set has q below {FOUND:g} in any of {enrichment['list'].nunique()} lists."
+    return Section(
+        "Gene sets",
+        paragraphs=[text + (found if len(shown) else none) + " All are in enrichment.parquet."],
+        table=shown.set_index("list")[columns].rename(columns={"p_matched": "p matched"})
+        if len(shown)
+        else None,
     )
 
 

@@ -37,7 +37,8 @@ class GenesResult:
     landscape
         Genes by the z of two classes; ``None`` where there are no two classes.
     enrichment
-        Over-representation among the genes found (see `strictest`), by class.
+        Over-representation of the user's sets among the genes found in each class (see
+        `strictest`), and in each cluster of the landscape's top genes.
     latent
         R2 of latent dimensions by XGBoost, by class.
     alternatives
