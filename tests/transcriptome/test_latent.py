@@ -1,6 +1,7 @@
 """Latent spaces, batches, clusters and lineages, on cells with planted types."""
 
 import json
+import threading
 from pathlib import Path
 
 import anndata
@@ -128,3 +129,19 @@ def test_scvi_tells_planted_types_apart() -> None:
     assert table.obsm["denoised"].shape == (120, 300)
     expression = table.obsm["denoised"]["GFAP"].to_numpy()
     assert np.corrcoef(expression, table.obs["kind"])[0, 1] > 0.5
+
+
+@pytest.mark.slow
+def test_scvi_tells_epochs_and_can_be_cancelled() -> None:
+    pytest.importorskip("scvi")
+    config = LatentConfig(method="scvi", n_latent=4, max_epochs=5000, n_hidden=16)
+    before, epochs = threading.active_count(), set()
+    job = add_latent(make_cells(), config, rng=np.random.default_rng(0))
+    for progress in job:
+        if progress.step == "Training scVI":
+            epochs.add(progress.done)
+        if progress.step == "Training scVI" and progress.done > 3:
+            job.close()
+    assert len(epochs) > 1
+    assert max(epochs) < 100
+    assert threading.active_count() == before

@@ -2,8 +2,11 @@
 
 import contextlib
 import logging
+import queue
+import threading
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 LATENT = "X_scVI"
 DENOISED = "denoised"
 _BATCH = "_batch"
+_POLL_S = 0.1
 
 
 def add_scvi(
@@ -28,7 +32,8 @@ def add_scvi(
     """Train scVI on the variable genes and add latent and denoised expression; return notes.
 
     Negative-binomial likelihood; batch, categorical and continuous covariates as in section 16.1
-    of the method specification. Training cannot be cancelled between its first and last epoch.
+    of the method specification. It trains in a thread of its own, so that every epoch is told and
+    closing the job ends the training after the batch at hand.
 
     Raises
     ------
@@ -44,7 +49,7 @@ def add_scvi(
     batch = choose_batch(table, config)
     yield Progress("Training scVI", 0, config.max_epochs, "epochs")
     with _quiet(), _seeded(int(rng.integers(2**31 - 1))):
-        model = _train(scvi, table, batch, config, device)
+        model = yield from _train(scvi, table, batch, config, device)
         yield Progress("Reading scVI", config.max_epochs, config.max_epochs, "epochs")
         table.obsm[LATENT] = np.asarray(model.get_latent_representation(), dtype=np.float32)
         genes = table.var_names[table.var["highly_variable"]]
@@ -57,7 +62,7 @@ def add_scvi(
     return [note, batch.note] if batch.note else [note]
 
 
-def _train(scvi: Any, table: Any, batch: Batch, config: LatentConfig, device: str) -> Any:
+def _train(scvi: Any, table: Any, batch: Batch, config: LatentConfig, device: str) -> Job[Any]:
     part = table[:, table.var["highly_variable"]].copy()
     if batch.values is not None:
         part.obs[_BATCH] = pd.Categorical(batch.values)
@@ -87,8 +92,9 @@ def _train(scvi: Any, table: Any, batch: Batch, config: LatentConfig, device: st
         gene_likelihood="nb",
     )
     kind, _, index = device.partition(":")
-    model.train(
-        max_epochs=config.max_epochs,
+    yield from _fit(
+        model,
+        config.max_epochs,
         accelerator={"cuda": "gpu"}.get(kind, kind),
         devices=[int(index)] if index else 1,
         early_stopping=True,
@@ -97,6 +103,35 @@ def _train(scvi: Any, table: Any, batch: Batch, config: LatentConfig, device: st
         enable_checkpointing=False,
     )
     return model
+
+
+def _fit(model: Any, max_epochs: int, **options: Any) -> Job[None]:
+    """Train in a thread; tell every epoch, and end with the batch at hand where the job is closed.
+
+    Lightning takes no generator: this is how a loop that is not ours becomes a job.
+    """
+    from lightning.pytorch import Callback
+
+    stop, epochs = threading.Event(), queue.SimpleQueue[int]()
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            trainer.should_stop = trainer.should_stop or stop.is_set()
+
+        def on_train_epoch_end(self, trainer: Any, _: Any) -> None:
+            epochs.put(trainer.current_epoch + 1)
+
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(model.train, max_epochs=max_epochs, callbacks=[Watch()], **options)
+        done = 0
+        try:
+            while not training.done():
+                yield Progress("Training scVI", done, max_epochs, "epochs")
+                with contextlib.suppress(queue.Empty):
+                    done = epochs.get(timeout=_POLL_S)
+        finally:
+            stop.set()
+        training.result()
 
 
 def _denoise(model: Any, batch: Batch, config: LatentConfig) -> np.ndarray[Any, Any]:
