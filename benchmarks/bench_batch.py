@@ -35,7 +35,7 @@ from napari_bio_superposition.workflows.batch_executors import threads_of_childr
 from napari_bio_superposition.workflows.batch_plan import plan_batch
 from napari_bio_superposition.workflows.result_folder import save_analysis
 
-_N_FIELDS = 24
+_N_FIELDS = 16
 _SIMULATED = SimulationConfig(side_px=512, n_plates=2, wells_per_class=_N_FIELDS // 8)
 _N_FIRST = 4
 _N_ROUNDS = 3
