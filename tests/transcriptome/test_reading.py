@@ -91,6 +91,8 @@ def test_every_format_gives_the_same_counts(tmp_path: Path, kind: str) -> None:
 
 def test_csv_may_have_genes_in_rows(tmp_path: Path) -> None:
     pd.DataFrame(COUNTS.T, GENES, CELLS).to_csv(tmp_path / "a.csv")
+    notes = read_counts(tmp_path / "a.csv").uns["notes"]
+    assert "3 cells such as GENEA x 4 genes such as AAAC-0" in notes[0]
     read = read_counts(tmp_path / "a.csv", CountsConfig(csv_rows="genes"))
     np.testing.assert_array_equal(read.X.toarray(), COUNTS)
 

@@ -59,6 +59,12 @@ def read_counts(path: str | Path, config: CountsConfig | None = None) -> "anndat
         ) from error
     if _is_tenx(path):
         notes += _separate_genes(table)
+    if path.name.lower().endswith((".csv", ".csv.gz")) and table.n_obs and table.n_vars:
+        notes.append(
+            f"{path.name} was read as {table.n_obs} cells such as {table.obs_names[0]} x "
+            f"{table.n_vars} genes such as {table.var_names[0]}; where it is the other way round, "
+            f"--counts.csv-rows {'cells' if config.csv_rows == 'genes' else 'genes'}."
+        )
     layer = config.layer
     if layer == "raw" and layer not in table.layers and table.raw is not None:
         table, layer = table.raw.to_adata(), "X"

@@ -12,7 +12,7 @@ from napari_bio_superposition.alignment.genes_enrichment import (
     parse_gene_sets,
 )
 from napari_bio_superposition.alignment.genes_landscape import Landscape
-from napari_bio_superposition.core.errors import TableError
+from napari_bio_superposition.core.errors import TableError, list_choices
 from napari_bio_superposition.workflows.genes_result import find_genes, strictest
 
 GeneSets = Mapping[str, frozenset[str]]
@@ -69,18 +69,20 @@ def enrich_lists(
     """
     if sets is None:
         return None, ()
-    _, words = strictest(table)
-    parts, notes = [], []
-    for name, rows in table.groupby("class"):
-        if not find_genes(rows, strictest(table)[0]):
-            notes.append(f"{name}: no gene was found {words}, so gene sets were not tested on it.")
+    parts: list[pd.DataFrame] = []
+    notes: tuple[str, ...] = ()
+    column, words = strictest(table)
+    groups = table.groupby("class")
+    empty = [str(name) for name, rows in groups if not find_genes(rows, column)]
+    if empty:
+        notes = (f"No gene was found {words} in {list_choices(empty)}: no gene sets there.",)
     level = table.groupby("gene", sort=False)["log_mean"].mean()
     tested = level.index.astype(str).tolist()
     for name, genes in _lists(table, landscape):
         part = enrich(genes, tested, sets, level.to_dict(), rng=rng).reset_index()
         part.insert(0, "list", name)
         parts.append(part)
-    return (pd.concat(parts, ignore_index=True) if parts else None), tuple(notes)
+    return (pd.concat(parts, ignore_index=True) if parts else None), notes
 
 
 def _lists(table: pd.DataFrame, landscape: Landscape | None) -> Iterator[tuple[str, list[str]]]:
