@@ -13,8 +13,10 @@ __all__ = ["CouplingConfig"]
 class CouplingConfig:
     """How images and RNA are coupled. Nothing here is chosen with labels."""
 
-    metric: Literal["correlation", "euclidean"] = "correlation"
-    """Distance between cells that decides who their neighbours are."""
+    metric: Literal["both", "correlation", "euclidean"] = "both"
+    """Distance between cells that decides who their neighbours are. Correlation does not see the
+    overall level of a cell, which is noise in measurements and signal in principal components;
+    `both` averages the path lengths over the two graphs."""
 
     edge_weights: Literal["connectivity", "distance"] = "connectivity"
     """Whether a step on the neighbour graph counts one, or its length (the paper). Lengths keep

@@ -1,7 +1,8 @@
 """Geodesic costs: nearest-neighbour graph, joined components, shortest paths. No transport."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,12 @@ from napari_bio_superposition.core.types import FloatArray, IntArray
 
 Matrix = npt.NDArray[np.float64]
 Metric = Literal["correlation", "euclidean"]
+METRICS: Final[Mapping[str, tuple[Metric, ...]]] = {
+    "both": ("correlation", "euclidean"),
+    "correlation": ("correlation",),
+    "euclidean": ("euclidean",),
+}
+"""Setting of the coupling to the metrics whose graphs are averaged."""
 EdgeWeights = Literal["connectivity", "distance"]
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from napari_bio_superposition.alignment.sinkhorn import Balanced, Potentials, balance
 from napari_bio_superposition.core.progress import Job, Progress
 
-_ANNEALING_RANK = 40
+_ANNEALING_RANK = 80
 _BLOCK = 2048
 
 
@@ -316,7 +316,7 @@ def solve_in_two_steps(
     """
     limits = limits or SolverLimits()
     leading = truncate_cost(costs[0], _ANNEALING_RANK), truncate_cost(costs[1], _ANNEALING_RANK)
-    nearby = replace(limits, row_tolerance=1e-4, plan_tolerance=10 * limits.plan_tolerance)
+    nearby = replace(limits, row_tolerance=1e-5, plan_tolerance=10 * limits.plan_tolerance)
     solution = yield from solve_entropic(leading, start, stages, nearby, extra_cost=extra_cost)
     return (
         yield from solve_entropic(

@@ -6,7 +6,7 @@ cells of one modality set the floor of the loss, which holds sampling, noise and
 and couplings of other cells have to map the shapes onto one another in the same way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from napari_bio_superposition.alignment.agreement import measure_agreement
 from napari_bio_superposition.alignment.basins import search_basins
 from napari_bio_superposition.alignment.config import CouplingConfig
 from napari_bio_superposition.alignment.coupling import PERFECT_LOSS
-from napari_bio_superposition.alignment.geodesics import find_neighbours, prepare_points
+from napari_bio_superposition.alignment.geodesics import METRICS, find_neighbours, prepare_points
 from napari_bio_superposition.alignment.gromov import centre_cost
 from napari_bio_superposition.alignment.polish import polish_plan
 from napari_bio_superposition.alignment.survey import measure_paths
@@ -158,10 +158,11 @@ class _Halves:
 
 def _draw_halves(features: Matrix, n_drawn: int, setting: _Setting) -> _Halves:
     drawn = setting.rng.permutation(len(features))[: 2 * n_drawn]
-    points = prepare_points(features[drawn], setting.config.metric)
-    halves = points[:n_drawn], points[n_drawn:]
-    costs = _measure_cost(halves[0], setting), _measure_cost(halves[1], setting)
-    return _Halves(costs, match_nearest(*halves))
+    points = [prepare_points(features[drawn], metric) for metric in METRICS[setting.config.metric]]
+    first, second = [part[:n_drawn] for part in points], [part[n_drawn:] for part in points]
+    costs = _measure_cost(first, setting), _measure_cost(second, setting)
+    between = [match_nearest(*halves) for halves in zip(first, second, strict=True)]
+    return _Halves(costs, np.asarray(np.mean(between, axis=0)))
 
 
 def match_nearest(first: Matrix, second: Matrix) -> Matrix:
@@ -179,10 +180,10 @@ def match_nearest(first: Matrix, second: Matrix) -> Matrix:
     return plan
 
 
-def _measure_cost(points: Matrix, setting: _Setting) -> FloatArray:
-    n, rng = len(points), setting.rng
+def _measure_cost(points: Sequence[Matrix], setting: _Setting) -> FloatArray:
+    n, rng = len(points[0]), setting.rng
     k = max(_FEWEST_NEIGHBOURS, round(_NEIGHBOURS * n))
-    neighbours = find_neighbours(points, min(2 * k, n - 1))
+    neighbours = [find_neighbours(by_metric, min(2 * k, n - 1)) for by_metric in points]
     resamples = tuple(
         np.sort(rng.choice(n, round(0.8 * n), replace=False)) for _ in range(_RESAMPLES)
     )

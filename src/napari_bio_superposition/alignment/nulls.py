@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans
 
 from napari_bio_superposition.alignment.basins import search_basins
 from napari_bio_superposition.alignment.config import CouplingConfig
-from napari_bio_superposition.alignment.geodesics import find_neighbours, prepare_points
+from napari_bio_superposition.alignment.geodesics import METRICS, find_neighbours, prepare_points
 from napari_bio_superposition.alignment.gromov import CentredCost, centre_cost
 from napari_bio_superposition.alignment.survey import measure_paths
 from napari_bio_superposition.core.progress import Job, Progress
@@ -182,6 +182,8 @@ def _reduced(k: int, n_drawn: int, n: int) -> int:
 
 
 def _measure_cost(features: Matrix, k: int, config: CouplingConfig) -> CentredCost:
-    neighbours = find_neighbours(prepare_points(features, config.metric), k)
+    neighbours = [
+        find_neighbours(prepare_points(features, metric), k) for metric in METRICS[config.metric]
+    ]
     distances, _ = measure_paths(neighbours, np.arange(len(features)), k, config)
     return centre_cost((distances + distances.T) / 2, device=config.device)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from napari_bio_superposition.alignment.config import CouplingConfig
 from napari_bio_superposition.alignment.geodesics import (
+    METRICS,
     Neighbours,
     build_graph,
     farthest_landmarks,
@@ -31,7 +32,7 @@ class Survey:
     Parameters
     ----------
     neighbours
-        Neighbour lists of all cells.
+        Neighbour lists of all cells, one by each metric.
     landmarks
         Indices of cells, ``(n_landmarks,)``; all cells, in order, where they are few.
     nearest
@@ -39,14 +40,15 @@ class Survey:
     distances
         k to ``(n_landmarks, n)`` float32 in ``[0, 1]``.
     component_sizes
-        k to the cells per component of the graph before it was joined, largest first.
+        k to the cells per component before they were joined, largest first, of the graph that fell
+        into most components.
     resamples
         Cells of each resampled graph.
     config
         What it was made with.
     """
 
-    neighbours: Neighbours
+    neighbours: tuple[Neighbours, ...]
     landmarks: IntArray
     nearest: IntArray
     distances: Mapping[int, FloatArray]
@@ -55,7 +57,7 @@ class Survey:
     config: CouplingConfig
 
     def __len__(self) -> int:
-        return len(self.neighbours)
+        return len(self.nearest)
 
     @property
     def masses(self) -> FloatArray:
@@ -89,12 +91,15 @@ def survey_modality(
     rng
         Draws resamples and the first landmark.
     """
-    points = prepare_points(features, config.metric)
     yield Progress(f"Finding neighbours: {name}")
-    neighbours = find_neighbours(points, int(np.ceil(max(config.neighbours) / _SHARE**2)))
-    resamples = _draw_resamples(len(points), config.n_resamples, rng)
+    k_max = int(np.ceil(max(config.neighbours) / _SHARE**2))
+    neighbours = tuple(
+        find_neighbours(prepare_points(features, metric), k_max)
+        for metric in METRICS[config.metric]
+    )
+    resamples = _draw_resamples(len(neighbours[0]), config.n_resamples, rng)
     middle = sorted(config.neighbours)[len(config.neighbours) // 2]
-    graph = build_graph(neighbours, k=middle, weights=config.edge_weights)
+    graph = build_graph(neighbours[-1], k=middle, weights=config.edge_weights)
     landmarks = farthest_landmarks(graph, config.n_landmarks, rng=rng)
     distances, sizes = {}, {}
     for done, k in enumerate(config.neighbours):
@@ -112,37 +117,60 @@ def survey_modality(
 
 
 def measure_paths(
-    neighbours: Neighbours,
+    neighbours: Sequence[Neighbours],
     sources: IntArray,
     k: int,
     config: CouplingConfig,
     resamples: tuple[IntArray, ...] = (),
 ) -> tuple[FloatArray, tuple[int, ...]]:
-    """Return scaled distances from *sources* to all cells, averaged over resampled graphs.
+    """Return scaled distances from *sources* to all cells, averaged over metrics and resamples.
+
+    Parameters
+    ----------
+    neighbours
+        By each metric.
+    sources
+        Indices of cells.
+    k
+        Neighbours per cell.
+    config
+        Edge weights and scale.
+    resamples
+        Cells of the resampled graphs.
 
     Returns
     -------
     distances
         ``(n_sources, n)`` float32 in ``[0, 1]``.
     component_sizes
-        Of the graph of all cells.
+        Of the graph of all cells, by the metric whose graph fell into most components.
     """
-    graph = build_graph(neighbours, k=k, weights=config.edge_weights)
-    total = scale_distances(geodesic_distances(graph, sources), config)
-    count = np.ones((1, 1), dtype=np.float32)
-    if resamples:
-        count = np.ones_like(total)
-    for cells in resamples:
-        part = build_graph(
-            neighbours, k=min(k, len(cells) - 1), weights=config.edge_weights, cells=cells
-        )
-        position = np.full(len(neighbours), -1)
-        position[cells] = np.arange(len(cells))
-        inside = np.flatnonzero(position[sources] >= 0)
-        found = geodesic_distances(part, position[sources[inside]])
-        total[np.ix_(inside, cells)] += scale_distances(found, config)
-        count[np.ix_(inside, cells)] += 1
-    return np.asarray(total / count), graph.component_sizes
+    total = np.zeros((len(sources), len(neighbours[0])), dtype=np.float32)
+    count = np.full_like(total if resamples else total[:1, :1], len(neighbours))
+    sizes: list[tuple[int, ...]] = []
+    for by_metric in neighbours:
+        graph = build_graph(by_metric, k=k, weights=config.edge_weights)
+        sizes.append(graph.component_sizes)
+        total += scale_distances(geodesic_distances(graph, sources), config)
+        for cells in resamples:
+            inside, found = _measure_resample(by_metric, sources, k, config, cells)
+            total[np.ix_(inside, cells)] += found
+            count[np.ix_(inside, cells)] += 1
+    return np.asarray(total / count), max(sizes, key=len)
+
+
+def _measure_resample(
+    neighbours: Neighbours, sources: IntArray, k: int, config: CouplingConfig, cells: IntArray
+) -> tuple[IntArray, FloatArray]:
+    """Return which sources are among *cells*, and their scaled distances to these."""
+    graph = build_graph(
+        neighbours, k=min(k, len(cells) - 1), weights=config.edge_weights, cells=cells
+    )
+    position = np.full(len(neighbours), -1)
+    position[cells] = np.arange(len(cells))
+    inside = np.flatnonzero(position[sources] >= 0)
+    found = geodesic_distances(graph, position[sources[inside]])
+    return inside, scale_distances(found, config)
 
 
 def average_distances(distances: Sequence[FloatArray], config: CouplingConfig) -> FloatArray:
