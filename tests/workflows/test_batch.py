@@ -361,6 +361,7 @@ def test_wells_and_controls(study: Path, config: BatchConfig, tmp_path: Path) ->
     expected = np.asarray(table.X[rows].mean(axis=0)).ravel()
     np.testing.assert_allclose(np.asarray(means["P1/A01"].X).ravel(), expected, rtol=1e-5)
     assert "controls" in summary.outputs
+    assert any("need two wells of each" in warning for warning in summary.warnings)
     page = (tmp_path / "report.html").read_text()
     assert "P1/B02" in page
     assert 'src="http' not in page

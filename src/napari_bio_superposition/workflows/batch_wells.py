@@ -26,6 +26,10 @@ from napari_bio_superposition.workflows.collect import Collected
 WELLS = "wells.csv"
 WELL_FEATURES = "wells.h5ad"
 CONTROLS = "controls.csv"
+_TOO_FEW = (
+    "The controls were not compared: Z' and SSMD need two wells of each on the same plate. "
+    "Name other wells, or judge by wells.csv."
+)
 MEASURES = (Keys.DEATH, "n_nuclei", "accepted")
 
 
@@ -89,7 +93,9 @@ def _compare_controls(
     except TableError as error:
         return None, (f"The controls were not compared: {error}",)
     values = pd.concat([wells[list(MEASURES)].astype(float), features], axis=1)
-    return separate_controls(values, wells[Keys.PLATE].astype(str), positive, negative), ()
+    table = separate_controls(values, wells[Keys.PLATE].astype(str), positive, negative)
+    compared = table[["n_positive", "n_negative"]].min(axis=1) >= 2
+    return table, () if compared.any() else (_TOO_FEW,)
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:
