@@ -152,7 +152,8 @@ def _open_store(path: Path) -> Any:
 def _count_bytes(store: Any) -> int:
     """Return the size of all arrays below a group, uncompressed; layouts need sparse ones dense."""
     if "shape" in store.attrs:
-        return int(np.prod(store.attrs["shape"], dtype=np.int64)) * store["data"].dtype.itemsize
+        n_values = int(np.prod(store.attrs["shape"], dtype=np.int64))
+        return n_values * int(store["data"].dtype.itemsize)
     parts = (store[name] for name in store)  # a group of zarr is no mapping
     return sum(_count_bytes(part) if hasattr(part, "keys") else _size(part) for part in parts)
 
