@@ -41,7 +41,7 @@ def measure_null(n: int, n_genes: int, n_permutations: int) -> dict[str, Any]:
     start = time.process_time()
     common = compress_targets(targets)
     hats = [make_hat(fold, _ALPHA) for fold in folds]
-    fast = [score_hats(hats, [common], [order]) for order in orders]
+    fast = [score_hats(hats, common, order) for order in orders]
     hat_s = time.process_time() - start
     start = time.process_time()
     slow = [_refit(folds, targets[order]) for order in orders[:_N_REFITTED]]

@@ -154,7 +154,7 @@ def test_gene_sets_are_tested_on_the_clusters(predicted: Path) -> None:
     assert tested["overlap"].sum() <= 12
     page = (predicted / "report.html").read_text()
     assert "Gene sets" in page
-    assert "20 permutations (10) can give" in page
+    assert "permutations can give" not in page  # other RNA cells judge without that limit
 
 
 def test_a_gene_is_painted_with_its_doubt(coupled: Path, predicted: Path) -> None:

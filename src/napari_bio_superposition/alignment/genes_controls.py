@@ -17,7 +17,8 @@ from sklearn.neighbors import NearestNeighbors
 from napari_bio_superposition.alignment.genes_config import GenePredictionConfig
 from napari_bio_superposition.alignment.genes_couplings import Origin
 from napari_bio_superposition.alignment.genes_folds import make_folds, split_wells
-from napari_bio_superposition.alignment.genes_null import GeneScores, run_null
+from napari_bio_superposition.alignment.genes_halves import Halves, score_halves
+from napari_bio_superposition.alignment.genes_null import GeneScores
 from napari_bio_superposition.alignment.genes_prediction import (
     GeneData,
     divide_classes,
@@ -28,7 +29,6 @@ from napari_bio_superposition.alignment.genes_ridge import (
     choose_alpha,
     compress_targets,
     make_hat,
-    score_hats,
 )
 from napari_bio_superposition.alignment.genes_targets import Design, project_targets, split_cells
 from napari_bio_superposition.alignment.nulls import GAUSSIAN, SHUFFLED, rebuild_geometry
@@ -143,7 +143,7 @@ def _score_held_out(
     config: GenePredictionConfig,
     rng: np.random.Generator,
 ) -> Job[GeneScores | None]:
-    hats, targets, strata = [], [], []
+    halves, cells = [], np.zeros(0, np.int64)
     for train, test, plan in plans:
         parts, _ = divide_classes(
             plan, data.features[train], data.design.take(train), config.min_patches // 2
@@ -156,47 +156,22 @@ def _score_held_out(
         coupled = train[part.rows]
         first, second, both_halves = split_cells(part.weights, rng=rng)
         coupled = coupled[both_halves]
-        values = [project_targets(half, data.expression[part.cells]) for half in (first, second)]
-        target = compress_targets(values[0], values[1])
+        target = compress_targets(project_targets(first, data.expression[part.cells]))
         rows = np.arange(len(coupled))
         both = np.concatenate([coupled, held_out])
         split = (rows, len(coupled) + np.arange(len(held_out)))
         fold = make_folds(data.features[both], [split], config.n_components)[0]
         alpha = choose_alpha(fold, target, data.design.groups[both], rng=rng)
         extend = _extend(data.representation[coupled], data.representation[held_out], config)
-        hats.append(make_hat(fold, alpha, extend))
-        targets.append(target)
-        strata.append(part.strata(config.permute_within)[both_halves])
-    return (yield from _permute_each(hats, targets, strata, config, rng))
-
-
-def _permute_each(
-    hats: list[Any],
-    targets: list[Any],
-    strata: list[npt.NDArray[np.str_]],
-    config: GenePredictionConfig,
-    rng: np.random.Generator,
-) -> Job[GeneScores]:
-    """Permute the coupling of every part; the parts have rows of their own."""
-    ends = np.cumsum([len(names) for names in strata])[:-1]
-    starts = [0, *ends]
-    names = np.concatenate(
-        [np.char.add(f"{number}/", part.astype(str)) for number, part in enumerate(strata)]
-    )
-
-    def statistic(order: IntArray | None) -> Matrix:
-        if order is None:
-            return score_hats(hats, targets)
-        parts = [part - start for part, start in zip(np.split(order, ends), starts, strict=True)]
-        return score_hats(hats, targets, parts)
-
+        halves.append(Halves([make_hat(fold, alpha, extend)], first, second))
+        cells = part.cells  # those of the class, the same in every part
     return (
-        yield from run_null(
-            statistic,
-            names.tolist(),
+        yield from score_halves(
+            halves,
+            data.expression[cells],
             config.control_permutations,
             rng=rng,
-            step="Permuting the coupling of held-out wells",
+            step=f"Permuting RNA cells of {name}, held-out wells",
         )
     )
 

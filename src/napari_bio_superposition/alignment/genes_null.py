@@ -28,7 +28,8 @@ class GeneScores:
     z
         ``(r2 - null_mean) / max(null_sd, 1e-4)``.
     p, q
-        Share of permutations that do as well, never below ``1 / (n + 1)``; Benjamini-Hochberg.
+        Share of permutations that do as well, never below ``1 / (n + 1)`` unless those of all genes
+        are taken together; Benjamini-Hochberg.
     """
 
     r2: Vector
@@ -40,17 +41,28 @@ class GeneScores:
     n_permutations: int
 
 
-def compare_with_permutations(observed: Vector, permuted: Vector) -> GeneScores:
-    """Return z, p and q of statistics ``(n_genes,)`` against ``(n_permutations, n_genes)``."""
+def compare_with_permutations(
+    observed: Vector, permuted: Vector, *, pooled: bool = False
+) -> GeneScores:
+    """Return z, p and q of statistics ``(n_genes,)`` against ``(n_permutations, n_genes)``.
+
+    *pooled* takes p from the permutations of all genes, each in units of its own null: for nulls of
+    one shape. It can be far below ``1 / (n + 1)``.
+    """
     n = len(permuted)
     mean, spread = permuted.mean(axis=0), permuted.std(axis=0, ddof=1)
-    reached = (permuted >= observed).sum(axis=0)
+    scale = np.maximum(spread, _LEAST_SPREAD)
+    z = (observed - mean) / scale
     known = np.isfinite(observed)
-    p = np.where(known, (1 + reached) / (n + 1), np.nan)
+    if pooled:
+        null = np.sort(((permuted - mean) / scale)[:, known].ravel())
+        p = (1 + len(null) - np.searchsorted(null, z)) / (len(null) + 1)
+    else:
+        p = (1 + (permuted >= observed).sum(axis=0)) / (n + 1)
+    p = np.where(known, p, np.nan)
     q = np.full_like(p, np.nan)
     if known.any():
         q[known] = false_discovery_control(p[known])
-    z = (observed - mean) / np.maximum(spread, _LEAST_SPREAD)
     return GeneScores(observed, mean, spread, z, p, q, n)
 
 
@@ -61,6 +73,7 @@ def run_null(
     *,
     rng: np.random.Generator,
     step: str = "Permuting the coupling",
+    pooled: bool = False,
 ) -> Job[GeneScores]:
     """Compare a statistic with its values after permuting rows within strata.
 
@@ -76,13 +89,15 @@ def run_null(
         Draws the orders.
     step
         What is reported.
+    pooled
+        Take p from the permutations of all genes; see `compare_with_permutations`.
     """
     observed = statistic(None)
     permuted = []
     for done in range(n_permutations):
         yield Progress(step, done, n_permutations, "permutations")
         permuted.append(statistic(permute_within(strata, rng=rng)))
-    return compare_with_permutations(observed, np.stack(permuted))
+    return compare_with_permutations(observed, np.stack(permuted), pooled=pooled)
 
 
 def permute_within(strata: Sequence[str], *, rng: np.random.Generator) -> IntArray:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from napari_bio_superposition.alignment.genes_config import GenePredictionConfig
 from napari_bio_superposition.alignment.genes_folds import make_folds, split_wells
+from napari_bio_superposition.alignment.genes_halves import Halves, score_halves
 from napari_bio_superposition.alignment.genes_null import GeneScores, run_null
 from napari_bio_superposition.alignment.genes_regressors import (
     predict_by_network,
@@ -170,7 +171,7 @@ def score_targets(
     hats = make_hats(folds, targets, part.design.groups, rng)
 
     def statistic(order: IntArray | None) -> Matrix:
-        return score_hats(hats, [targets], None if order is None else [order])
+        return score_hats(hats, targets, order)
 
     return (
         yield from run_null(
@@ -194,21 +195,26 @@ def score_split_cells(
     """Learn from one half of the RNA cells and score on the other half's targets.
 
     The halves share the coupling but no cell, so that the noise of single cells, which the coupling
-    makes a smooth function of the image, is no longer predictable from itself.
+    makes a smooth function of the image, is no longer predictable from itself. The null permutes
+    the cells; see `genes_halves`.
     """
+    yield Progress(f"Targets of {part.name}")
     first, second, both = split_cells(part.weights, rng=rng)
-    values = [project_targets(weights, expression[part.cells]) for weights in (first, second)]
     kept = np.flatnonzero(both)
-    reduced = ClassData(
-        part.name,
-        part.rows[kept],
-        first,
-        part.cells,
-        part.features[kept],
-        part.design.take(kept),
+    design = part.design.take(kept)
+    splits = split_wells(design.groups, design.plates, config.n_folds, rng=rng)
+    folds = make_folds(part.features[kept], splits, config.n_components)
+    targets = compress_targets(project_targets(first, expression[part.cells]))
+    halves = Halves(make_hats(folds, targets, design.groups, rng), first, second)
+    return (
+        yield from score_halves(
+            [halves],
+            expression[part.cells],
+            n_permutations,
+            rng=rng,
+            step=f"Permuting RNA cells of {part.name}",
+        )
     )
-    targets = compress_targets(values[0], values[1])
-    return (yield from score_targets(reduced, targets, config, n_permutations, rng=rng))
 
 
 def score_network(

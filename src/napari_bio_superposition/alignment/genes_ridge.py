@@ -46,50 +46,39 @@ class Hat:
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Targets of all genes in a common basis: ``basis @ train``, and ``basis @ test`` to score on.
+    """Targets of all genes in a common basis, in units of each gene's spread.
 
     Parameters
     ----------
     basis
         ``(n, r)``, orthonormal columns.
-    train
-        ``(r, n_genes)``: coefficients of what is learned.
-    test
-        Of what it is scored on, where that is something else.
+    coefficients
+        ``(r, n_genes)``.
     """
 
     basis: Matrix
-    train: Matrix
-    test: Matrix | None = None
-
-    def values(self) -> Matrix:
-        """Return what is learned, ``(n, n_genes)``, in units of each gene's spread."""
-        return self.basis @ self.train
+    coefficients: Matrix
 
 
-def compress_targets(train: Matrix, test: Matrix | None = None) -> Targets:
+def compress_targets(values: Matrix) -> Targets:
     """Write targets ``(n, n_genes)`` in a common basis of as few columns as are needed.
 
     Genes are divided by their spread; one that does not vary becomes zero. The barycentric
     projection blurs, so that a few tens to hundreds of columns hold all genes.
     """
-    stacked = train if test is None else np.concatenate([train, test], axis=1)
-    stacked = stacked.astype(np.float64)
-    stacked = stacked - stacked.mean(axis=0)
-    spread = stacked.std(axis=0)
-    flat = spread <= 1e-6 * np.maximum(1.0, np.abs(train).max(initial=0.0))
-    scaled = np.where(flat, 0.0, stacked / np.where(flat, 1.0, spread))
-    values, vectors = np.linalg.eigh(scaled @ scaled.T)
-    basis = vectors[:, np.argsort(values)[::-1]]
+    centred = values.astype(np.float64) - values.mean(axis=0, dtype=np.float64)
+    spread = centred.std(axis=0)
+    flat = spread <= 1e-6 * np.maximum(1.0, np.abs(values).max(initial=0.0))
+    scaled = np.where(flat, 0.0, centred / np.where(flat, 1.0, spread))
+    lengths, vectors = np.linalg.eigh(scaled @ scaled.T)
+    basis = vectors[:, np.argsort(lengths)[::-1]]
     coefficients = basis.T @ scaled
     energy = np.cumsum(coefficients**2, axis=0)
     total = np.maximum(energy[-1], 1e-300)
     missing = np.max(1 - energy / total, axis=1, where=~flat[None, :], initial=0.0)
     rank = int(np.argmax(missing <= _LEFT_OUT)) + 1
     # R2 to 1e-6 is plenty beside the spread of permutations, 1e-4 at least
-    kept, found = basis[:, :rank].astype(np.float32), coefficients[:rank].astype(np.float32)
-    n_genes = train.shape[1]
-    return Targets(kept, found[:, :n_genes], None if test is None else found[:, n_genes:])
+    return Targets(basis[:, :rank].astype(np.float32), coefficients[:rank].astype(np.float32))
 
 
 def make_hats(
@@ -120,7 +109,7 @@ def choose_alpha(
     wells = groups[fold.train]
     if len(np.unique(wells)) < 2:
         return float(ALPHAS[len(ALPHAS) // 2])
-    scale = np.sqrt((targets.train**2).sum(axis=1))
+    scale = np.sqrt((targets.coefficients**2).sum(axis=1))
     values = targets.basis[fold.train] * scale  # error over all genes, in the basis
     errors = np.zeros(len(ALPHAS))
     for train, test in split_wells(wells, wells, 3, rng=rng):
@@ -135,79 +124,47 @@ def choose_alpha(
     return float(ALPHAS[int(np.argmin(errors))])
 
 
-def score_hats(
-    hats: Sequence[Hat], targets: Sequence[Targets], orders: Sequence[IntArray] | None = None
-) -> Matrix:
+def score_hats(hats: Sequence[Hat], targets: Targets, order: IntArray | None = None) -> Matrix:
     """Return R2 of every gene over all held-out rows, ``(n_genes,)``.
 
     ``1 - sum (y - yhat)^2 / sum (y - mean of the fold's y)^2``, both sums over all folds; nan where
-    a gene does not vary.
+    a gene does not vary. The small matrices are summed before the genes come in: one quadratic form
+    for all folds. The spread needs the folds' means alone, and the sum of squares of all held-out
+    rows.
 
     Parameters
     ----------
     hats
         One per fold.
     targets
-        One per fold, or one for all of them.
-    orders
-        Row of the targets that each row gets, ``(n,)``, one per targets; in order where omitted.
+        Of all rows.
+    order
+        Row of the targets that each row gets, ``(n,)``; in order where omitted.
     """
-    error = total = np.zeros(1)
-    for which, target in enumerate(targets):
-        order = None if orders is None else orders[which]
-        own = [hat for number, hat in enumerate(hats) if number % len(targets) == which]
-        squared_error, spread = _sum_squares(own, target, order)
-        error, total = error + squared_error, total + spread
+    basis = targets.basis if order is None else targets.basis[order]
+    form = np.zeros((basis.shape[1],) * 2, dtype=basis.dtype)
+    means = []
+    for hat in hats:
+        true = basis[hat.test]
+        residual = true - hat.left @ (hat.right @ basis[hat.train])
+        form += residual.T @ residual
+        means.append(true.mean(axis=0) * np.sqrt(len(true)))
+    squares = _sum_of_squares(hats, basis, targets.coefficients)
+    total = squares - np.sum((np.stack(means) @ targets.coefficients) ** 2, axis=0)
+    error = _quadratic(form, targets.coefficients)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(total > 1e-12, 1 - error / total, np.nan))
 
 
-def _sum_squares(
-    hats: Sequence[Hat], target: Targets, order: IntArray | None
-) -> tuple[Matrix, Matrix]:
-    """Return squared error and spread of every gene, summed over folds that share their targets.
-
-    The small matrices are summed before the genes come in: one quadratic form for all folds. The
-    spread needs the folds' means alone, and the sum of squares of all held-out rows.
-    """
-    basis = target.basis if order is None else target.basis[order]
-    rank = basis.shape[1]
-    first, cross, second = (np.zeros((rank, rank), dtype=basis.dtype) for _ in range(3))
-    means, trues = [], []
-    for hat in hats:
-        learned = hat.left @ (hat.right @ basis[hat.train])
-        true = basis[hat.test] if hat.extend is None else hat.extend @ basis[hat.train]
-        means.append(true.mean(axis=0) * np.sqrt(len(true)))
-        trues.append(true)
-        if target.test is None:
-            residual = true - learned
-            first += residual.T @ residual
-        else:
-            cross += true.T @ learned
-            second += learned.T @ learned
-    scored = target.train if target.test is None else target.test
-    squares = _sum_of_squares(hats, trues, scored, len(basis))
-    spread = squares - np.sum((np.stack(means) @ scored) ** 2, axis=0)
-    if target.test is None:
-        return _quadratic(first, target.train), spread
-    error = squares + _quadratic(second, target.train)
-    error -= 2 * np.sum(target.test * (cross @ target.train), axis=0)
-    return error, spread
-
-
-def _sum_of_squares(
-    hats: Sequence[Hat], trues: Sequence[Matrix], scored: Matrix, n_rows: int
-) -> Matrix:
+def _sum_of_squares(hats: Sequence[Hat], basis: Matrix, coefficients: Matrix) -> Matrix:
     """Return the sum of squares of the held-out targets of every gene.
 
     Where every row is held out once it does not depend on their order: the basis is orthonormal.
     """
     held_out = np.sort(np.concatenate([hat.test for hat in hats]))
-    have_own = all(hat.extend is None for hat in hats)
-    if have_own and np.array_equal(held_out, np.arange(n_rows)):
-        return np.asarray(np.sum(scored**2, axis=0))
-    stacked = np.concatenate(trues)
-    return _quadratic(stacked.T @ stacked, scored)
+    if np.array_equal(held_out, np.arange(len(basis))):
+        return np.asarray(np.sum(coefficients**2, axis=0))
+    return _quadratic(basis[held_out].T @ basis[held_out], coefficients)
 
 
 def _quadratic(form: Matrix, coefficients: Matrix) -> Matrix:

@@ -60,6 +60,7 @@ from napari_bio_superposition.workflows.genes_result import (
     FOUND,
     GenesResult,
     as_frame,
+    strictest,
 )
 from napari_bio_superposition.workflows.genes_sets import enrich_lists, read_gene_sets
 
@@ -94,7 +95,6 @@ def predict_genes(study: CoupledStudy, config: GenesConfig | None = None) -> Job
     yield Progress("Reading expression")
     data, genes, notes = _collect(study, config, rng)
     sets = read_gene_sets(config.gene_sets, genes)
-    notes += _say_resolution(config, len(genes))
     parts, left_out = divide_classes(data.plan, data.features, data.design, config.min_patches)
     if not parts:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
@@ -106,6 +106,7 @@ def predict_genes(study: CoupledStudy, config: GenesConfig | None = None) -> Job
     table, latent = yield from _score_classes(step, parts, genes)
     controls = yield from _run_controls(step)
     table = _put_beside(table, controls, [part.name for part in parts])
+    notes += _say_resolution(table, config, len(genes))
     yield Progress("Laying out genes")
     landscape, about_landscape = _lay_out(table, config, rng)
     enrichment, about_sets = enrich_lists(sets, table, landscape, rng=rng)
@@ -260,24 +261,19 @@ def _put_beside(table: pd.DataFrame, controls: list[Control], classes: list[str]
     return table
 
 
-def _say_resolution(config: GenesConfig, n_genes: int) -> tuple[str, ...]:
-    """Return how many genes have to be found together, where permutations are few.
+def _say_resolution(table: pd.DataFrame, config: GenesConfig, n_genes: int) -> tuple[str, ...]:
+    """Return how many genes have to be found together where permuted couplings alone judge them.
 
     The smallest p is ``1 / (n + 1)``, and Benjamini-Hochberg multiplies it by the genes tested.
     """
-    least = {
-        number: int(np.ceil(n_genes / (number + 1) / FOUND))
-        for number in {config.n_permutations, config.control_permutations}
-    }
-    if max(least.values()) <= _FEW_GENES * n_genes:
+    least = int(np.ceil(n_genes / (config.n_permutations + 1) / FOUND))
+    if strictest(table)[0] or least <= _FEW_GENES * n_genes:
         return ()
-    table, controls = least[config.n_permutations], least[config.control_permutations]
     return (
-        f"q can fall below {FOUND:g} only where at least {min(table, n_genes)} genes "
-        f"({min(controls, n_genes)} in the controls) have the smallest p that "
-        f"{config.n_permutations} permutations ({config.control_permutations}) can give: that no "
-        "gene was found does not mean that none follows the images. Rank by z, or raise "
-        "--n-permutations and --control-permutations.",
+        f"q can fall below {FOUND:g} only where at least {min(least, n_genes)} genes have the "
+        f"smallest p that {config.n_permutations} permutations can give: that no gene was found "
+        "does not mean that none follows the images. Run the control split_cells, or raise "
+        "--n-permutations.",
     )
 
 
