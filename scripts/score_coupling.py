@@ -1,7 +1,7 @@
 """Score couplings where the truth is planted: matches, genes, verdicts, robustness to neighbours.
 
-``python scripts/score_coupling.py planted|verdicts|neighbours FIRST_SEED LAST_SEED [--cells N]
-[--unlike] [--scgem FOLDER]`` prints one JSON object per row and adds them to
+``python scripts/score_coupling.py planted|lines|states|verdicts|neighbours FIRST_SEED LAST_SEED
+[--cells N] [--unlike] [--scgem FOLDER]`` prints one JSON object per row and adds them to
 benchmarks/results/coupling.json. Run by hand: minutes to an hour of processor time.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from benchmarks.bench_alignment import embed_points, make_sheet, make_views
+from sklearn.decomposition import NMF, PCA
 from sklearn.metrics import roc_auc_score
 
 from napari_bio_superposition.alignment import CouplingConfig, couple, score_pairs
@@ -24,7 +25,15 @@ from napari_bio_superposition.alignment.genes_prediction import (
     score_split_cells,
 )
 from napari_bio_superposition.alignment.genes_targets import make_design
+from napari_bio_superposition.alignment.survey import measure_paths, survey_modality
 from napari_bio_superposition.core.progress import run
+from napari_bio_superposition.imaging.simulate import (
+    FACTORS,
+    GENOTYPES,
+    RnaConfig,
+    sample_states,
+    simulate_rna_of,
+)
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "coupling.json"
 NEIGHBOURS = (10, 20, 30, 50, 110)
@@ -34,7 +43,7 @@ QUICK = {"neighbours": (15, 30), "n_landmarks": 120, "n_starts": 12, "n_resample
 def main() -> None:
     """Run the chosen measurement for a range of seeds."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("planted", "verdicts", "neighbours"))
+    parser.add_argument("what", choices=("planted", "lines", "states", "verdicts", "neighbours"))
     parser.add_argument("first", type=int)
     parser.add_argument("last", type=int)
     parser.add_argument("--cells", type=int, default=0)
@@ -44,6 +53,10 @@ def main() -> None:
     for seed in range(args.first, args.last + 1):
         if args.what == "planted":
             rows: Iterator[dict[str, Any]] = iter([score_planted(args.cells or 2000, seed)])
+        elif args.what == "lines":
+            rows = score_lines(args.cells or 1047, seed)
+        elif args.what == "states":
+            rows = score_states(args.cells or 2000, seed)
         elif args.what == "verdicts":
             rows = score_verdicts(args.cells or 300, seed, unlike=args.unlike)
         else:
@@ -70,6 +83,7 @@ def score_planted(n: int, seed: int) -> dict[str, Any]:
         "cells": n,
         "seed": seed,
         "FOSCTTM": scores.overall,
+        "shared structure": _correlate_paths(views, rng),
         "AUROC z": roc_auc_score(linked, plain.z),
         "AUROC z on other cells": roc_auc_score(linked, split.z),
         "linked found": _share_found(split, linked),
@@ -77,6 +91,20 @@ def score_planted(n: int, seed: int) -> dict[str, Any]:
         "other genes found": _share_found(split, kind == "noise"),
         "CPU seconds of the coupling": seconds,
     }
+
+
+def _correlate_paths(views: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> float:
+    """Return how far two views of the same cells agree about the paths between them."""
+    surveys = [
+        run(survey_modality(view, CouplingConfig(neighbours=(30,)), name="view", rng=rng))
+        for view in views
+    ]
+    cells = surveys[0].landmarks
+    everyone = [
+        measure_paths(survey.neighbours, cells, 30, survey.config)[0][:, cells]
+        for survey in surveys
+    ]
+    return float(np.corrcoef(everyone[0].ravel(), everyone[1].ravel())[0, 1])
 
 
 def _draw_genes(sheet: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -93,6 +121,83 @@ def _draw_genes(sheet: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray
 def _share_found(scores: Any, rows: np.ndarray) -> float:
     """Return the share of genes that count as found: q below 0.05 and R2 above 0."""
     return float(((scores.q < 0.05) & (scores.r2 > 0))[rows].mean())
+
+
+def score_lines(n: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Couple a look-alike of a co-assay of four cell lines by each metric."""
+    topics, components, line = _draw_lines(n, np.random.default_rng(seed))
+    for metric in ("both", "correlation", "euclidean"):
+        config = CouplingConfig(metric=metric, n_nulls=0)
+        coupling, seconds = _couple((topics, components), config, seed)
+        labels = line.astype(str)
+        scores = score_pairs(coupling, topics, components, list(labels))
+        yield {
+            "cells": n,
+            "seed": seed,
+            "metric": metric,
+            "FOSCTTM": scores.overall,
+            "FOSCTTM of projections": scores.projected_to_rna,
+            "within lines": scores.within_class,
+            "LTA": _transfer(coupling.plan, labels, labels),
+            "CPU seconds": seconds,
+        }
+
+
+def _draw_lines(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return topics of open regions, components of counts, and the line of each cell.
+
+    The lines lie alike in both modalities, up to noise; cells within a line do not correspond.
+    """
+    line = rng.choice(4, n, p=rng.dirichlet([6] * 4))
+    centres = rng.normal(size=(4, 6))
+    state = centres[line] + 0.3 * rng.normal(size=(n, 6))
+    loadings = 0.8 * rng.normal(size=(6, 1500)) * (rng.random((6, 1500)) < 0.15)
+    rate = np.exp(rng.normal(-1, 1.3, 1500) + state @ loadings + 0.3 * rng.normal(size=(n, 1)))
+    total = 1500 * np.exp(0.35 * rng.normal(size=(n, 1)))
+    counts = rng.poisson(rate / rate.sum(axis=1, keepdims=True) * total)
+    logged = np.log1p(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) * 1e4)
+    components = PCA(10, random_state=0).fit_transform(logged)
+    moved = centres + 0.35 * rng.normal(size=centres.shape)
+    state = moved[line] + 0.3 * rng.normal(size=(n, 6))
+    loadings = 0.9 * rng.normal(size=(6, 2500)) * (rng.random((6, 2500)) < 0.2)
+    logit = rng.normal(-3.2, 0.8, 2500) + state @ loadings + 0.4 * rng.normal(size=(n, 1))
+    is_open = (rng.random((n, 2500)) < 1 / (1 + np.exp(-logit))).astype(float)
+    weights = np.log1p(n / np.maximum(is_open.sum(axis=0), 1))
+    weighted = is_open / np.maximum(is_open.sum(axis=1, keepdims=True), 1) * weights
+    topics = NMF(19, init="nndsvda", max_iter=150, random_state=0).fit_transform(weighted)
+    return topics / np.maximum(topics.sum(axis=1, keepdims=True), 1e-12), components, line
+
+
+def score_states(n: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Couple the true states of simulated cells with the RNA of the same cells, by each metric."""
+    rng = np.random.default_rng(seed)
+    states = sample_states(rng.integers(0, len(GENOTYPES), n), rng=rng)
+    table = simulate_rna_of(states, RnaConfig(), rng=rng)
+    counts = table.X.toarray()
+    logged = np.log1p(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) * 1e4)
+    components = PCA(30, random_state=0).fit_transform(logged)
+    factors = np.stack([getattr(states, name) for name in FACTORS], axis=1)
+    labels = states.genotype.astype(str)
+    for metric in ("both", "correlation", "euclidean"):
+        config = CouplingConfig(metric=metric, n_nulls=0)
+        coupling, seconds = _couple((factors, components), config, seed)
+        scores = score_pairs(coupling, factors, components, list(labels))
+        yield {
+            "cells": n,
+            "seed": seed,
+            "metric": metric,
+            "FOSCTTM": scores.overall,
+            "within genotypes": scores.within_class,
+            "LTA": _transfer(coupling.plan, labels, labels),
+            "CPU seconds": seconds,
+        }
+
+
+def _transfer(plan: np.ndarray, labels: np.ndarray, labels_rna: np.ndarray) -> float:
+    """Return the share of rows whose class holds most of their mass."""
+    classes = np.unique(labels_rna)
+    mass = np.stack([plan[:, labels_rna == name].sum(axis=1) for name in classes])
+    return float(np.mean(classes[mass.argmax(axis=0)] == labels))
 
 
 def score_verdicts(n: int, seed: int, *, unlike: bool = False) -> Iterator[dict[str, Any]]:
@@ -181,8 +286,7 @@ def score_neighbours(n: int, seed: int, scgem: Path | None) -> Iterator[dict[str
             "FOSCTTM of projections": scores.projected_to_rna,
         }
         if labels is not None:
-            mass = np.stack([coupling.plan[:, labels == c].sum(axis=1) for c in np.unique(labels)])
-            row["LTA"] = float(np.mean(np.unique(labels)[mass.argmax(axis=0)] == labels))
+            row["LTA"] = _transfer(coupling.plan, labels, labels)
         yield row | {"CPU seconds": seconds}
 
 

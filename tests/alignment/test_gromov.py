@@ -12,8 +12,8 @@ from napari_bio_superposition.alignment.gromov import (
     epsilon_stages,
     factorize_cost,
     interaction,
+    solve_by_corrections,
     solve_entropic,
-    solve_in_two_steps,
     square_loss,
     truncate_cost,
 )
@@ -104,7 +104,7 @@ def test_two_steps_end_where_one_does(rng: np.random.Generator) -> None:
     stages, limits = epsilon_stages(5e-2, 1e-2), SolverLimits(plan_tolerance=1e-7)
     found = [
         run(solve(pair, _product(100, 90), stages, limits))
-        for solve in (solve_entropic, solve_in_two_steps)
+        for solve in (solve_entropic, solve_by_corrections)
     ]
     losses = [float(square_loss(pair[0], solution.plan, pair[1])) for solution in found]
     assert losses[1] == pytest.approx(losses[0], abs=1e-6)

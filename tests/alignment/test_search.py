@@ -1,4 +1,4 @@
-"""Basins, agreement, choice of settings, landmarks' blocks."""
+"""Basins, agreement, choice of settings, averaged paths, landmarks' blocks."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,11 @@ import torch
 from napari_bio_superposition.alignment.agreement import measure_agreement
 from napari_bio_superposition.alignment.basins import Basin, search_basins
 from napari_bio_superposition.alignment.blocks import fill_blocks, match_quantiles
+from napari_bio_superposition.alignment.config import CouplingConfig
+from napari_bio_superposition.alignment.geodesics import METRICS, find_neighbours, prepare_points
 from napari_bio_superposition.alignment.gromov import centre_cost
 from napari_bio_superposition.alignment.selection import choose_settings
+from napari_bio_superposition.alignment.survey import measure_paths
 from napari_bio_superposition.core.progress import run
 
 
@@ -99,3 +102,16 @@ def test_starts_follow_the_generator(rng: np.random.Generator) -> None:
     drawn = [draw_starts((cost, cost), 12, rng=np.random.default_rng(3)) for _ in range(2)]
     torch.testing.assert_close(drawn[0], drawn[1])
     assert drawn[0].shape == (12, 15, 15)
+
+
+def test_paths_are_averaged_over_the_metrics_and_report_the_graph_in_most_pieces() -> None:
+    # Two groups apart in level, which correlation does not see, along one direction.
+    cells = np.array([[1.0, 2.0, 4.0], [1.0, 2.0, 4.4], [1.0, 2.0, 4.8]])
+    cells = np.concatenate([cells, cells + 100])
+    lists = {m: find_neighbours(prepare_points(cells, m), 1) for m in METRICS["both"]}
+    everyone = np.arange(6)
+    alone = {m: measure_paths([lists[m]], everyone, 1, CouplingConfig()) for m in lists}
+    both, sizes = measure_paths(list(lists.values()), everyone, 1, CouplingConfig())
+    np.testing.assert_allclose(both, (alone["correlation"][0] + alone["euclidean"][0]) / 2)
+    assert sizes == max((found[1] for found in alone.values()), key=len)
+    assert alone["euclidean"][0][0, 3] > alone["correlation"][0][0, 3]

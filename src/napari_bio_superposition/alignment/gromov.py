@@ -11,10 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_bio_superposition.alignment.sinkhorn import Balanced, Potentials, balance
+from napari_bio_superposition.alignment.sinkhorn import Potentials, balance
 from napari_bio_superposition.core.progress import Job, Progress
 
-_ANNEALING_RANK = 80
+_LEADING = 40
+"""Components of a full cost that do most of the work."""
+_MOST_CORRECTIONS = 20
 _BLOCK = 2048
 
 
@@ -273,7 +275,7 @@ def solve_entropic(
                 tolerance=tolerance,
                 max_iterations=limits.inner if last else limits.inner_annealing,
             )
-            change = _measure_change(before, balanced)
+            change = _measure_change(before, balanced.plan)
             still = change < (limits.plan_tolerance if last else 10 * limits.plan_tolerance)
             solution = Solution(
                 plan=balanced.plan,
@@ -294,14 +296,14 @@ def _gradient(costs: Costs, plan: Tensor, extra_cost: Tensor | None) -> Tensor:
     return gradient if extra_cost is None else gradient.add_(extra_cost)
 
 
-def _measure_change(before: Tensor, balanced: Balanced) -> float:
+def _measure_change(before: Tensor, after: Tensor) -> float:
     """Return the L1 distance of two plans, the largest over a stack; by blocks, to save memory."""
-    pairs = zip(*(torch.split(plan, _BLOCK, -2) for plan in (before, balanced.plan)), strict=True)
+    pairs = zip(*(torch.split(plan, _BLOCK, -2) for plan in (before, after)), strict=True)
     parts = [(new - old).abs_().sum(dim=(-2, -1)) for old, new in pairs]
     return float(torch.stack(parts).sum(dim=0).max())
 
 
-def solve_in_two_steps(
+def solve_by_corrections(
     costs: Costs,
     start: Tensor,
     stages: list[float],
@@ -309,25 +311,35 @@ def solve_in_two_steps(
     *,
     extra_cost: Tensor | None = None,
 ) -> Job[Solution]:
-    """Do the same as `solve_entropic` in less time: low-rank costs first, then the full ones.
+    """Do the same as `solve_entropic` with few of its cubic products.
 
-    Annealing only has to find the neighbourhood of the solution, for which a few leading components
-    of the costs are enough; the cubic products remain for the last iterations.
+    A few leading components of the costs find the solution nearly; what they miss in the gradient
+    there is added as a linear cost, and the solution followed, until it stands still. At rest the
+    gradient is that of the full costs.
     """
     limits = limits or SolverLimits()
-    leading = truncate_cost(costs[0], _ANNEALING_RANK), truncate_cost(costs[1], _ANNEALING_RANK)
+    leading = truncate_cost(costs[0], _LEADING), truncate_cost(costs[1], _LEADING)
+    if leading[0] is costs[0] and leading[1] is costs[1]:
+        return (yield from solve_entropic(costs, start, stages, limits, extra_cost=extra_cost))
     nearby = replace(limits, row_tolerance=1e-5, plan_tolerance=10 * limits.plan_tolerance)
     solution = yield from solve_entropic(leading, start, stages, nearby, extra_cost=extra_cost)
-    return (
-        yield from solve_entropic(
-            costs,
-            solution.plan,
+    iterations, still = solution.iterations, False
+    for _ in range(_MOST_CORRECTIONS):
+        before = solution.plan
+        missing = _gradient(costs, before, extra_cost).sub_(_gradient(leading, before, None))
+        solution = yield from solve_entropic(
+            leading,
+            before,
             stages[-1:],
             limits,
-            extra_cost=extra_cost,
+            extra_cost=missing,
             potentials=solution.potentials,
         )
-    )
+        iterations += solution.iterations
+        still = _measure_change(before, solution.plan) < limits.plan_tolerance
+        if still:
+            break
+    return replace(solution, iterations=iterations, converged=still and solution.converged)
 
 
 def truncate_cost(cost: CentredCost, rank: int) -> CentredCost:

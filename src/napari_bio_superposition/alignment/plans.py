@@ -18,8 +18,8 @@ from napari_bio_superposition.alignment.gromov import (
     epsilon_stages,
     factorize_cost,
     interaction,
+    solve_by_corrections,
     solve_entropic,
-    solve_in_two_steps,
     square_loss,
 )
 from napari_bio_superposition.alignment.known import Known
@@ -119,7 +119,7 @@ def plan_all_cells(
     pair = (costs[0], costs[1])
     start = _expand(surveys, landmark_plan).to(pair[0].left)
     stages = epsilon_stages(max(_WARM, epsilon), epsilon)
-    solve = solve_in_two_steps if solver == "exact" else solve_entropic
+    solve = solve_by_corrections if solver == "exact" else solve_entropic
     extra = None
     if known is not None:
         extra = known.tensor(np.arange(len(surveys[0])), np.arange(len(surveys[1])), start)
