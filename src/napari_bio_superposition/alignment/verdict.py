@@ -25,6 +25,8 @@ others were scored (decision 0021): one shape seen twice gave at most 1.4 and 1.
 2.7 and more over the tighter modality."""
 _AMBIGUOUS_GAP = 0.02
 _AGREEING = 0.5
+_REPEATED = 2
+"""Draws of halves that have to repeat the map where the others flip it."""
 _OTHER_MAP = 0.9
 """Agreement with the chosen alignment below which a basin is another one: a sheet that is mirrored
 along its short side only still agrees by 0.8."""
@@ -164,9 +166,15 @@ def _compare_with_halves(evidence: Evidence) -> _Finding:
 
 
 def _look_for_reproduction(evidence: Evidence) -> _Finding:
-    """Ask whether disjoint cells give one map; the median draw must beat unrelated maps."""
+    """Ask whether disjoint cells give one map; the median draw must beat unrelated maps.
+
+    Draws that either repeat the map or show its mirror image are not unrelated: too few cells to
+    tell the two apart, which is low confidence.
+    """
     halves = evidence.halves
     if halves is None or halves.reproducibility > 0:
+        return _NOTHING
+    if sum(value >= _AGREEING for value in halves.reproduced) >= _REPEATED:
         return _NOTHING
     return NO_ALIGNMENT, (
         f"{_describe_reproduction(halves)}: no better than unrelated maps. Do not read anything "
@@ -186,7 +194,7 @@ def _look_for_firm_reproduction(evidence: Evidence) -> _Finding:
 def _describe_reproduction(halves: HalvesComparison) -> str:
     return (
         "Other cells of the same data give another map: couplings that share no cell agree by "
-        f"{halves.reproducibility:.2f} (1 the same, 0 unrelated, below 0 flipped)"
+        f"{halves.reproducibility:.2f} in the median (1 the same, 0 unrelated, below 0 flipped)"
     )
 
 
@@ -261,7 +269,8 @@ def _describe_others(evidence: Evidence) -> str:
     return (
         f"{evidence.n_ambiguous} alternative alignments are as good, the next within "
         f"{max(evidence.gap or 0.0, 0.0):.1%} of the loss: a mirror image cannot be told from the "
-        "map itself. Look at the listed basins; one known class would decide."
+        "map itself. Look at the listed basins; one known class would decide (--label KEY --classes "
+        "intra-class)."
     )
 
 
