@@ -129,9 +129,9 @@ def compare_with_rna(
 ) -> Job[RnaComparison]:
     """Prepare the simulated RNA, couple it, predict genes, and compare all with the truth.
 
-    Genotypes are given to the coupling: the branches of the simulated study have nearly the same
-    shape, and the loss prefers a wrong order of them even where the true states are coupled. Genes
-    are predicted over all patches, because four wells of a genotype are too few.
+    Genotypes are given to the coupling: the leading components of the features of so few patches
+    do not tell them by shape alone, as the true states do (docs/gw-map.md). Genes are predicted
+    over all patches, because four wells of a genotype are too few.
 
     Parameters
     ----------
