@@ -114,6 +114,7 @@ def test_a_sparse_table_counts_as_the_dense_one_that_layouts_need(
     tmp_path: Path, name: str
 ) -> None:
     empty = AnnData(sparse.csr_matrix((1000, 100), dtype=np.float32))
+    empty.obsp["connectivities"] = sparse.identity(1000, format="csr")  # 8 MB if it were dense
     path = _write(empty, tmp_path / name)
     assert is_on_disk(run(open_table(path, in_memory_bytes=300_000)))
     assert not is_on_disk(run(open_table(path, in_memory_bytes=500_000)))

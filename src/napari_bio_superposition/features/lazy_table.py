@@ -21,7 +21,7 @@ from napari_bio_superposition.core.types import FloatArray
 from napari_bio_superposition.features.table import write_table
 
 IN_MEMORY_BYTES: Final = 2**30
-"""A table whose arrays are smaller than this in total, if dense, is read as a whole."""
+"""A table whose arrays are smaller than this in total, X if dense, is read as a whole."""
 WIDEST_EMBEDDING: Final = 128
 """Arrays of obsm with more columns are features rather than places; of a large table they stay."""
 _BLOCK_BYTES: Final = 2**21
@@ -37,7 +37,7 @@ def open_table(path: str | Path, *, in_memory_bytes: int = IN_MEMORY_BYTES) -> J
     path
         A ``.h5ad`` file or a ``.zarr`` folder of any origin.
     in_memory_bytes
-        Total size of all arrays, sparse ones as if dense, up to which everything is read.
+        Total size of all arrays, ``X`` as if dense, up to which everything is read.
 
     Returns
     -------
@@ -150,12 +150,23 @@ def _open_store(path: Path) -> Any:
 
 
 def _count_bytes(store: Any) -> int:
-    """Return the size of all arrays below a group, uncompressed; layouts need sparse ones dense."""
-    if "shape" in store.attrs:
-        n_values = int(np.prod(store.attrs["shape"], dtype=np.int64))
-        return n_values * int(store["data"].dtype.itemsize)
-    parts = (store[name] for name in store)  # a group of zarr is no mapping
-    return sum(_count_bytes(part) if hasattr(part, "keys") else _size(part) for part in parts)
+    """Return the size of all arrays of a table, uncompressed; layouts need a sparse X dense."""
+    return sum(  # a group of zarr is no mapping
+        _size_dense(store[name]) if name == "X" else _size_below(store[name]) for name in store
+    )
+
+
+def _size_dense(values: Any) -> int:
+    if "shape" not in values.attrs:
+        return _size_below(values)
+    n_values = int(np.prod(values.attrs["shape"], dtype=np.int64))
+    return n_values * int(values["data"].dtype.itemsize)
+
+
+def _size_below(part: Any) -> int:
+    if hasattr(part, "keys"):
+        return sum(_size_below(part[name]) for name in part)
+    return _size(part)
 
 
 def _size(array: Any) -> int:
