@@ -29,8 +29,12 @@ class _PatientFile(io.FileIO):
         self._refusal = self._refusal or reason
 
     def check(self, *_: object) -> None:
-        """Raise why nothing is written any more."""
-        if self._refusal is not None:
+        """Raise why nothing is written any more.
+
+        dask's list of callbacks is the process's: one that another thread's computing puts back
+        after we took it away must not harm later tables.
+        """
+        if self._refusal is not None and not self.closed:
             raise self._refusal
 
     @override
