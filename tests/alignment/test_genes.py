@@ -30,10 +30,6 @@ from napari_bio_superposition.alignment.genes_couplings import (
     recouple,
 )
 from napari_bio_superposition.alignment.genes_folds import make_folds, reduce_features, split_wells
-from napari_bio_superposition.alignment.genes_null import (
-    compare_with_permutations,
-    permute_within,
-)
 from napari_bio_superposition.alignment.genes_painting import paint_values
 from napari_bio_superposition.alignment.genes_prediction import (
     GeneData,
@@ -221,22 +217,6 @@ def test_classes_are_checked() -> None:
         make_design(["w"] * 3, ["p"] * 3, ["a", "b", "b"], ["a", "a", "b", "b"], n_rna=4)
     with pytest.raises(ConfigError, match="forest"):
         GenePredictionConfig(regressors=("ridge", "forest"))
-
-
-def test_z_p_and_q_by_hand() -> None:
-    permuted = np.array([[0.0, 1.0], [2.0, 1.0], [1.0, 1.0]])
-    scores = compare_with_permutations(np.array([3.0, 1.0]), permuted)
-    np.testing.assert_allclose(scores.z, [2.0, 0.0])
-    np.testing.assert_allclose(scores.p, [0.25, 1.0])
-    np.testing.assert_allclose(scores.q, [0.5, 1.0])
-
-
-def test_permutations_stay_within_strata() -> None:
-    strata = np.repeat(["a", "b"], 20)
-    order = permute_within(strata, rng=np.random.default_rng(0))
-    assert sorted(order) == list(range(40))
-    np.testing.assert_array_equal(strata[order], strata)
-    assert (order != np.arange(40)).any()
 
 
 def test_held_out_wells_are_scored_on_couplings_without_them(planted: Planted) -> None:

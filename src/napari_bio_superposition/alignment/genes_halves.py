@@ -22,6 +22,8 @@ from napari_bio_superposition.core.types import IntArray
 Matrix = npt.NDArray[Any]
 _DENSE = 0.02
 """Share of entries above which a product with a dense matrix is the faster one."""
+_FLAT = 1e-10
+"""Variance of a gene over patches, beside 1 over the cells, below which there is rounding alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +84,7 @@ def score_halves(
 def _score(parts: Sequence[Halves], expression: Matrix) -> Matrix:
     """Return R2 of every gene: sums over all folds of all parts, nan where a gene does not vary."""
     error = total = np.zeros(expression.shape[1])
+    n_rows = 0
     for part in parts:
         learned, scored = part.first @ expression, part.second @ expression
         for hat in part.hats:
@@ -92,8 +95,10 @@ def _score(parts: Sequence[Halves], expression: Matrix) -> Matrix:
                 true = (hat.extend @ scored[hat.train]).astype(np.float32)
             error = error + np.sum((true - predicted) ** 2, axis=0)
             total = total + np.sum((true - true.mean(axis=0)) ** 2, axis=0)
+            n_rows += len(true)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(total > 1e-12, 1 - error / total, np.nan), dtype=np.float64)
+        r2 = np.where(total > _FLAT * n_rows, 1 - error / total, np.nan)
+    return np.asarray(r2, dtype=np.float64)
 
 
 def _quick(weights: Any) -> Any:

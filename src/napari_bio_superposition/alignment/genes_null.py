@@ -24,7 +24,7 @@ class GeneScores:
     r2
         On held-out wells.
     null_mean, null_sd
-        Of R2 after permuting the coupling.
+        Of R2 after permuting the coupling, or the RNA cells (`genes_halves`).
     z
         ``(r2 - null_mean) / max(null_sd, 1e-4)``.
     p, q
@@ -47,23 +47,26 @@ def compare_with_permutations(
     """Return z, p and q of statistics ``(n_genes,)`` against ``(n_permutations, n_genes)``.
 
     *pooled* takes p from the permutations of all genes, each in units of its own null: for nulls of
-    one shape. It can be far below ``1 / (n + 1)``.
+    one shape. It can be far below ``1 / (n + 1)``. Permutations in which a gene does not vary, as
+    happens to one that few cells express, do not count; with fewer than two others it has no z.
     """
-    n = len(permuted)
-    mean, spread = permuted.mean(axis=0), permuted.std(axis=0, ddof=1)
+    drawn = np.isfinite(permuted).sum(axis=0)
+    known = np.isfinite(observed) & (drawn > 1)
+    mean, spread, p, q = (np.full(observed.shape, np.nan) for _ in range(4))
+    mean[known] = np.nanmean(permuted[:, known], axis=0)
+    spread[known] = np.nanstd(permuted[:, known], axis=0, ddof=1)
     scale = np.maximum(spread, _LEAST_SPREAD)
     z = (observed - mean) / scale
-    known = np.isfinite(observed)
     if pooled:
-        null = np.sort(((permuted - mean) / scale)[:, known].ravel())
-        p = (1 + len(null) - np.searchsorted(null, z)) / (len(null) + 1)
+        null = ((permuted - mean) / scale)[:, known]
+        null = np.sort(null[np.isfinite(null)])
+        p[known] = (1 + len(null) - np.searchsorted(null, z[known])) / (len(null) + 1)
     else:
-        p = (1 + (permuted >= observed).sum(axis=0)) / (n + 1)
-    p = np.where(known, p, np.nan)
-    q = np.full_like(p, np.nan)
+        reached = (permuted[:, known] >= observed[known]).sum(axis=0)
+        p[known] = (1 + reached) / (1 + drawn[known])
     if known.any():
         q[known] = false_discovery_control(p[known])
-    return GeneScores(observed, mean, spread, z, p, q, n)
+    return GeneScores(observed, mean, spread, z, p, q, len(permuted))
 
 
 def run_null(
