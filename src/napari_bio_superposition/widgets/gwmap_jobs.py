@@ -278,21 +278,13 @@ def _axes(classes: list[str], config: "GenesConfig") -> tuple[str, str]:
 
 
 def _describe_classes(about: Mapping[str, Any]) -> dict[str, str]:
-    lines = {}
-    for name, figures in about["classes"].items():
-        more = "".join(
-            f"; {figures[key]} {words}"
-            for key, words in (
-                ("found_on_other_cells", "on other RNA cells"),
-                ("found_on_held_out_wells", "on held-out wells and other RNA cells"),
-            )
-            if key in figures
-        )
-        lines[name] = (
-            f"{figures['found']} of {figures['genes']} genes beat permuted couplings, which is "
-            f"expected of any smooth map{more}."
-        )
-    return lines
+    from napari_bio_superposition.workflows.genes_result import say_beside
+
+    return {
+        name: f"{figures['found']} of {figures['genes']} genes beat permuted couplings (expected "
+        f"of any smooth map){say_beside(figures)}."
+        for name, figures in about["classes"].items()
+    }
 
 
 def paint(

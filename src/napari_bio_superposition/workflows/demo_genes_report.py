@@ -99,6 +99,8 @@ def _genes_section(result: RnaComparison) -> Section:
 def _say_what_is_wrong(result: RnaComparison) -> str:
     """Return how many finds are wrong, and which unlinked modules hold most of them."""
     found = set(find_genes(result.genes.genes, "_split_cells"))
+    if not found:
+        return "No gene was found."
     about = result.coupled.rna.var
     wrong = about.index.isin(found) & ~about["linked"].to_numpy(bool)
     if not wrong.any():

@@ -39,7 +39,7 @@ from napari_bio_superposition.alignment.genes_prediction import (
     score_trees,
 )
 from napari_bio_superposition.alignment.representation import choose_representation
-from napari_bio_superposition.core.errors import TableError, list_choices
+from napari_bio_superposition.core.errors import MissingExtraError, TableError, list_choices
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.models.device import choose_device
@@ -56,12 +56,7 @@ from napari_bio_superposition.workflows.genes_data import (
     setting_of,
 )
 from napari_bio_superposition.workflows.genes_files import write_genes
-from napari_bio_superposition.workflows.genes_result import (
-    FOUND,
-    GenesResult,
-    as_frame,
-    strictest,
-)
+from napari_bio_superposition.workflows.genes_result import FOUND, GenesResult, as_frame, strictest
 from napari_bio_superposition.workflows.genes_sets import enrich_lists, read_gene_sets
 
 __all__ = ["GenesResult", "paint_gene", "predict_genes", "predict_genes_files"]
@@ -69,8 +64,6 @@ __all__ = ["GenesResult", "paint_gene", "predict_genes", "predict_genes_files"]
 Matrix = npt.NDArray[Any]
 _BESIDE = {"split_cells": "split_cells", "held_out": "held_out", "geometry": "geometry/gaussian"}
 """Control to the one of its scores whose r2, z and q stand in the table itself."""
-
-
 _FEW_GENES = 0.02
 """Share of the genes that q should be able to find by themselves."""
 
@@ -310,6 +303,6 @@ def _lay_out(
     z = table.pivot(index="gene", columns="class", values="z")
     try:
         found = build_landscape(z[config.control_class], z[other], config.landscape, rng=rng)
-    except TableError as error:  # too few genes for a landscape are enough for a table
+    except (TableError, MissingExtraError) as error:  # the table of genes stands without it
         return None, (f"Genes were not laid out: {error}",)
     return found, ()

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
-from napari_bio_superposition.workflows.genes_result import FOUND, GenesResult, strictest
+from napari_bio_superposition.workflows.genes_result import BESIDE, FOUND, GenesResult, strictest
 from napari_bio_superposition.workflows.report import Picture, Report, Section
 
 _N_SHOWN = 25
@@ -28,10 +28,7 @@ def build_genes_report(result: GenesResult) -> Report:
     plain = result.as_plain()
     cards = [(result.study.verdict, "verdict of the coupling")]
     for name, figures in plain["classes"].items():
-        for key, words in (
-            ("found_on_held_out_wells", "on held-out wells"),
-            ("found_on_other_cells", "on other RNA cells"),
-        ):
+        for key, (_, words) in BESIDE.items():
             if key in figures:
                 cards.append((f"{figures[key]} of {figures['genes']}", f"{name}: found {words}"))
                 break
@@ -94,6 +91,7 @@ def _genes_section(result: GenesResult) -> Section:
             "z_residual",
             "r2_split_cells",
             "z_split_cells",
+            "q_split_cells",
             "r2_held_out",
             "z_held_out",
             "q_held_out",

@@ -21,7 +21,12 @@ from napari_bio_superposition.workflows.genes_data import CoupledStudy, banner_o
 Matrix = npt.NDArray[Any]
 FOUND = 0.05
 """q below which a gene counts as found."""
-_FOUND_BESIDE = {"on_other_cells": "_split_cells", "on_held_out_wells": "_held_out"}
+BESIDE = {
+    "found_on_held_out_wells": ("_held_out", "on held-out wells and other RNA cells"),
+    "found_on_other_cells": ("_split_cells", "on other RNA cells"),
+}
+"""Controls that genes are to be read by, the strictest first: the figure in ``genes.json``, the
+suffix of the control's columns, and what it is in words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +103,9 @@ class GenesResult:
                 "z_median": float(rows["z"].median()),
                 "found": len(find_genes(rows)),
                 **{
-                    f"found_{name}": len(find_genes(rows, column))
-                    for name, column in _FOUND_BESIDE.items()
-                    if f"q{column}" in rows and rows[f"q{column}"].notna().any()
+                    key: len(find_genes(rows, suffix))
+                    for key, (suffix, _) in BESIDE.items()
+                    if f"q{suffix}" in rows and rows[f"q{suffix}"].notna().any()
                 },
             }
             for name, rows in self.genes.groupby("class")
@@ -134,18 +139,9 @@ class GenesResult:
         """Return the outcome as a person reads it."""
         lines = [self.banner] if self.banner else []
         for name, figures in self.as_plain()["classes"].items():
-            others = [
-                f"{figures[key]} {words}"
-                for key, words in (
-                    ("found_on_other_cells", "on other RNA cells"),
-                    ("found_on_held_out_wells", "on held-out wells and other RNA cells"),
-                )
-                if key in figures
-            ]
             lines.append(
                 f"{name}: {figures['found']} of {figures['genes']} genes beat permuted couplings "
-                f"(q < {FOUND:g}, R2 > 0; expected of any smooth map)"
-                + "".join(f", {part}" for part in others)
+                f"(q < {FOUND:g}, R2 > 0; expected of any smooth map){say_beside(figures)}"
             )
         skipped = [control.name for control in self.controls if not control.scores]
         if skipped:
@@ -167,13 +163,17 @@ def strictest(genes: pd.DataFrame) -> tuple[str, str]:
 
     Held-out wells where that control was run, else other RNA cells, else the table itself.
     """
-    for suffix, words in (
-        ("_held_out", "on held-out wells and other RNA cells"),
-        ("_split_cells", "on other RNA cells"),
-    ):
+    for suffix, words in BESIDE.values():
         if f"q{suffix}" in genes and genes[f"q{suffix}"].notna().any():
             return suffix, words
     return "", "against permuted couplings alone, which any smooth map beats"
+
+
+def say_beside(figures: Mapping[str, Any]) -> str:
+    """Return how many genes of a class the controls find, of its entry in ``genes.json``."""
+    return "".join(
+        f", {figures[key]} {words}" for key, (_, words) in BESIDE.items() if key in figures
+    )
 
 
 def find_genes(rows: pd.DataFrame, column: str = "") -> list[str]:
