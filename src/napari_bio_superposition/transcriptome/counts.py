@@ -101,7 +101,7 @@ def _as_whole(
     if looks_normalized(counts):
         raise TableError(
             f"{source} of {name} looks as if it had been normalised already (the values of every "
-            f"cell add up to the same {counts[0].sum():.4g}). {_say_choices(table)}"
+            f"cell add up to the same {counts.sum(axis=1).max():.4g}). {_say_choices(table)}"
         )
     if looks_logged(counts):
         raise TableError(
@@ -120,15 +120,15 @@ def looks_logged(counts: sparse.csr_matrix) -> bool:
     """Whether non-whole values are logarithms: small, or of one total after ``expm1``."""
     if float(counts.data.max()) >= _LOG_AT_MOST:
         return False
-    return have_one_total(_some_rows(counts).expm1()) or _smallest_share_below_one(counts.data)
+    return _have_one_total(_some_rows(counts).expm1()) or _smallest_share_below_one(counts.data)
 
 
 def looks_normalized(counts: sparse.csr_matrix) -> bool:
     """Whether the values of every cell have one total, as after normalisation without logarithm."""
-    return have_one_total(_some_rows(counts))
+    return _have_one_total(_some_rows(counts))
 
 
-def have_one_total(rows: sparse.csr_matrix) -> bool:
+def _have_one_total(rows: sparse.csr_matrix) -> bool:
     """Whether two or more rows have the same sum, to within a hundredth."""
     totals = np.asarray(rows.sum(axis=1)).ravel()
     positive = totals[totals > 0]

@@ -14,6 +14,7 @@ from napari_bio_superposition.core.json_text import to_json
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.provenance import hash_file, package_versions
+from napari_bio_superposition.features.table_files import write_h5ad
 from napari_bio_superposition.transcriptome.ambient import remove_ambient
 from napari_bio_superposition.transcriptome.clusters import (
     LINEAGE,
@@ -195,7 +196,7 @@ def prepare_rna_files(
     result = yield from prepare_rna(paths, config, samples=samples)
     yield Progress("Writing results")
     with replaced_file(out / TABLE) as part:
-        result.table.write_h5ad(part, compression="gzip")
+        write_h5ad(result.table, part)
     with replaced_file(out / "cells.csv") as part:
         result.cells.to_csv(part)
     plain = result.as_plain()
