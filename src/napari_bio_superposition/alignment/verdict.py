@@ -269,8 +269,8 @@ def _describe_others(evidence: Evidence) -> str:
     return (
         f"{evidence.n_ambiguous} alternative alignments are as good, the next within "
         f"{max(evidence.gap or 0.0, 0.0):.1%} of the loss: a mirror image cannot be told from the "
-        "map itself. Look at the listed basins; one known class would decide (--label KEY --classes "
-        "intra-class)."
+        "map itself. Look at the listed basins; one known class would decide "
+        "(--label KEY --classes intra-class)."
     )
 
 
