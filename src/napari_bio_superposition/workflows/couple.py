@@ -23,6 +23,7 @@ from napari_bio_superposition.core.files import replaced_file
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.progress import Job, Progress
 from napari_bio_superposition.core.provenance import hash_file
+from napari_bio_superposition.features.table_files import write_h5ad
 from napari_bio_superposition.models.device import choose_device
 from napari_bio_superposition.workflows.couple_config import CoupleConfig
 from napari_bio_superposition.workflows.couple_figures import describe_coupling
@@ -206,7 +207,7 @@ def write_coupling(
         sparse.save_npz(part, top)
     joined = _join(result, residual)
     with replaced_file(out / "coupled.h5ad") as part:
-        joined.write_h5ad(part)
+        write_h5ad(joined, part)
     plain = result.as_plain()
     plain["plan"] = {
         "file": "plan.npz",
