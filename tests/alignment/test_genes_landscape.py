@@ -93,6 +93,16 @@ def test_genes_of_like_expression_are_no_discovery() -> None:
     assert table.loc["high", "p_matched"] > 0.5
 
 
+def test_symbols_of_two_species_are_one_gene() -> None:
+    both = [*GENES, *(gene.lower() for gene in GENES)]
+    level = dict.fromkeys(both, 1.0)
+    sets = {"planted": frozenset(GENES[:8])}
+    once = enrich(GENES[:6], GENES, sets, rng=np.random.default_rng(0))
+    twice = enrich(both[len(GENES) :][:6], both, sets, level, rng=np.random.default_rng(0))
+    columns = ["overlap", "size", "expected", "p", "genes"]
+    pd.testing.assert_frame_equal(twice[columns], once[columns])
+
+
 def test_matched_lists_have_the_same_levels() -> None:
     level = np.repeat(np.arange(20.0), 6)
     chosen = np.zeros(120, dtype=bool)

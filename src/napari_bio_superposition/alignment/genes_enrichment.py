@@ -78,12 +78,10 @@ def enrich(
     TableError
         Where a gene was not tested, or no set has enough tested genes.
     """
-    tested = {gene.upper(): position for position, gene in enumerate(background)}
-    unknown = sorted({gene.upper() for gene in genes} - set(tested))
-    if unknown:
-        raise TableError(f"{list_choices(unknown[:5])} were not tested. Give tested genes only.")
-    chosen = np.zeros(len(tested), dtype=bool)
-    chosen[[tested[gene.upper()] for gene in genes]] = True
+    spelled = {gene.upper(): gene for gene in reversed(background)}
+    tested = number_genes(background)
+    chosen = _mark(genes, tested)
+    background = [spelled[name] for name in tested]
     names, members = index_sets(sets, tested)
     counted = members.astype(np.int64)  # booleans would be joined by `or`, not added
     overlap = counted @ chosen
@@ -104,10 +102,29 @@ def enrich(
     )
     if level is not None:
         values = np.array([level[gene] for gene in background])
-        drawn = draw_matched(chosen, values, _N_MATCHED, rng=rng)
-        reached = (counted @ drawn.T >= overlap[:, None]).sum(axis=1)
-        result["p_matched"] = (1 + reached) / (_N_MATCHED + 1)
+        result["p_matched"] = _match(counted, chosen, values, rng)
     return result.sort_values("p")
+
+
+def _mark(genes: Sequence[str], tested: Mapping[str, int]) -> npt.NDArray[np.bool_]:
+    unknown = sorted({gene.upper() for gene in genes} - set(tested))
+    if unknown:
+        raise TableError(f"{list_choices(unknown[:5])} were not tested. Give tested genes only.")
+    chosen = np.zeros(len(tested), dtype=bool)
+    chosen[[tested[gene.upper()] for gene in genes]] = True
+    return chosen
+
+
+def _match(
+    members: npt.NDArray[np.int64],
+    chosen: npt.NDArray[np.bool_],
+    level: Vector,
+    rng: np.random.Generator,
+) -> Vector:
+    """Return the share of lists of like expression that hold as many genes of each set."""
+    drawn = draw_matched(chosen, level, _N_MATCHED, rng=rng)
+    reached = (members @ drawn.T >= (members @ chosen)[:, None]).sum(axis=1)
+    return np.asarray((1 + reached) / (_N_MATCHED + 1))
 
 
 def draw_matched(
@@ -125,6 +142,11 @@ def draw_matched(
     return drawn
 
 
+def number_genes(genes: Sequence[str]) -> dict[str, int]:
+    """Return each gene in upper case and its position among them; upper and lower case are one."""
+    return {name: place for place, name in enumerate(dict.fromkeys(map(str.upper, genes)))}
+
+
 def index_sets(
     sets: Mapping[str, frozenset[str]], tested: Mapping[str, int]
 ) -> tuple[list[str], npt.NDArray[np.bool_]]:
@@ -135,7 +157,7 @@ def index_sets(
     sets
         Name to genes.
     tested
-        Gene in upper case to its position.
+        From `number_genes`.
 
     Raises
     ------
@@ -144,7 +166,7 @@ def index_sets(
     """
     names, rows = [], []
     for name, genes in sets.items():
-        found = [tested[gene.upper()] for gene in genes if gene.upper() in tested]
+        found = list({tested[gene.upper()] for gene in genes if gene.upper() in tested})
         if len(found) < _MIN_SIZE:
             continue
         row = np.zeros(len(tested), dtype=bool)

@@ -9,6 +9,7 @@ import pandas as pd
 from napari_bio_superposition.alignment.genes_enrichment import (
     enrich,
     index_sets,
+    number_genes,
     parse_gene_sets,
 )
 from napari_bio_superposition.alignment.genes_landscape import Landscape
@@ -35,7 +36,7 @@ def read_gene_sets(path: str, genes: Sequence[str]) -> GeneSets | None:
         sets = parse_gene_sets(file.read_text(encoding="utf-8"), file.name)
     except (OSError, UnicodeDecodeError) as error:
         raise TableError(f"The gene sets {file.name} cannot be read: {error}.") from error
-    index_sets(sets, {gene.upper(): place for place, gene in enumerate(genes)})
+    index_sets(sets, number_genes(genes))
     return sets
 
 
