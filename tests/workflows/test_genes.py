@@ -25,6 +25,7 @@ from napari_bio_superposition.workflows.genes_data import (
     banner_of,
     load_coupling,
     read_design,
+    read_expression,
 )
 from napari_bio_superposition.workflows.genes_files import read_alternatives
 
@@ -302,6 +303,15 @@ def test_what_cannot_be_laid_out_is_told_and_leaves_nothing_old(
     assert "There is no class 'Healthy'" in capsys.readouterr().out
     assert not (tmp_path / "landscape").exists()
     assert "of highest z on other RNA cells" in (tmp_path / "report.html").read_text()
+
+
+def test_counts_are_taken_per_10000_of_all_genes() -> None:
+    rna = anndata.AnnData(np.array([[1.0, 3.0, 4.0], [2.0, 0.0, 0.0]]))
+    rna.var["highly_variable"] = [True, True, False]
+    values, genes, notes = read_expression(rna, GenesConfig())
+    assert genes == ["0", "1"]
+    np.testing.assert_allclose(np.expm1(values), [[1250, 3750], [10_000, 0]], rtol=1e-5)
+    assert "no logarithms" in notes[0]
 
 
 def test_only_a_map_of_cells_has_no_banner() -> None:

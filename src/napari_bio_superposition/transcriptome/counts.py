@@ -8,7 +8,7 @@ from scipy import sparse
 
 from napari_bio_superposition.core.errors import TableError, list_choices
 
-_LOG_AT_MOST = 25.0
+LOG_AT_MOST = 25.0
 """Log counts stay below this: exp(25) counts are in no cell."""
 _SAMPLE_ROWS = 500
 
@@ -118,7 +118,7 @@ def _as_whole(
 
 def looks_logged(counts: sparse.csr_matrix) -> bool:
     """Whether non-whole values are logarithms: small, or of one total after ``expm1``."""
-    if float(counts.data.max()) >= _LOG_AT_MOST:
+    if float(counts.data.max()) >= LOG_AT_MOST:
         return False
     return _have_one_total(_some_rows(counts).expm1()) or _smallest_share_below_one(counts.data)
 

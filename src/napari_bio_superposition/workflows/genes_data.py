@@ -19,6 +19,7 @@ from napari_bio_superposition.alignment.representation import choose_representat
 from napari_bio_superposition.core.errors import TableError, list_choices
 from napari_bio_superposition.core.keys import Keys
 from napari_bio_superposition.core.provenance import hash_file
+from napari_bio_superposition.transcriptome.counts import LOG_AT_MOST
 from napari_bio_superposition.workflows.config_files import config_from_plain
 from napari_bio_superposition.workflows.couple import look_up_known, read_labels
 from napari_bio_superposition.workflows.couple_config import CoupleConfig
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 Matrix = npt.NDArray[Any]
 _RNA_REPRESENTATIONS = ("X_scVI", Keys.PCA)
 _FIGURES = ("verdict", "settings", "k_averaged", "epsilon")
-_LOG_AT_MOST = 25.0
-"""Log counts stay below this: exp(25) counts are in no cell."""
 _NO_LABEL = ("", "nan", "None", "<NA>")
 _STRONGEST = 0.5
 """Share of patches whose partner in the table has to be that of the plan: ties differ, at most."""
@@ -285,8 +284,8 @@ def read_expression(
         )
     notes: tuple[str, ...] = ()
     is_whole = dense.max(initial=0.0) > 1 and np.array_equal(dense, np.round(dense))
-    if is_whole or dense.max(initial=0.0) > _LOG_AT_MOST:
-        total = np.maximum(dense.sum(axis=1, keepdims=True), 1.0)
+    if is_whole or dense.max(initial=0.0) > LOG_AT_MOST:
+        total = np.maximum(np.asarray(rna.X.sum(axis=1)).reshape(-1, 1), 1.0)  # of all genes
         dense = np.log1p(dense / total * 1e4)
         notes = ("X of the RNA table are no logarithms; log1p of counts per 10,000 was taken.",)
     return _limit(dense.astype(np.float32), list(map(str, genes)), config, notes)
