@@ -1,7 +1,7 @@
 """Score couplings where the truth is planted: matches, genes, verdicts, robustness to neighbours.
 
 ``python scripts/score_coupling.py planted|lines|states|verdicts|neighbours FIRST_SEED LAST_SEED
-[--cells N] [--unlike] [--scgem FOLDER]`` prints one JSON object per row and adds them to
+[--cells N] [--unlike] [--scgem FOLDER] [--lines]`` prints one JSON object per row and adds them to
 benchmarks/results/coupling.json. Run by hand: minutes to an hour of processor time.
 """
 
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("last", type=int)
     parser.add_argument("--cells", type=int, default=0)
     parser.add_argument("--scgem", type=Path)
+    parser.add_argument("--lines", action="store_true", help="neighbours on look-alikes of lines")
     parser.add_argument("--unlike", action="store_true", help="verdicts on unlike RNA alone")
     args = parser.parse_args()
     for seed in range(args.first, args.last + 1):
@@ -60,7 +61,7 @@ def main() -> None:
         elif args.what == "verdicts":
             rows = score_verdicts(args.cells or 300, seed, unlike=args.unlike)
         else:
-            rows = score_neighbours(args.cells or 1000, seed, args.scgem)
+            rows = score_neighbours(args.cells or 1047, seed, args.scgem, lines=args.lines)
         for row in rows:
             _keep(args.what, row)
 
@@ -261,9 +262,15 @@ SHAPES = {
 """Of the unrelated RNA; seeds take turns."""
 
 
-def score_neighbours(n: int, seed: int, scgem: Path | None) -> Iterator[dict[str, Any]]:
+def score_neighbours(
+    n: int, seed: int, scgem: Path | None, *, lines: bool = False
+) -> Iterator[dict[str, Any]]:
     """Couple with every fixed number of neighbours, and with the choice among all of them."""
-    if scgem is None:
+    if lines:
+        name = f"lines, {n}"
+        first, second, line = _draw_lines(n, np.random.default_rng(seed))
+        labels = line.astype(str)
+    elif scgem is None:
         name, labels = f"sheet, {n}", None
         first, second = make_views(n, seed)
     else:
