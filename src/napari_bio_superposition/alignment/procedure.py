@@ -107,7 +107,7 @@ def couple(
     clock.lap("nulls")
     full = yield from _plan(surveys, choice, ranked[0], config, known)
     clock.lap("plan")
-    warnings = _warn((n_flat, n_flat_rna), surveys, full)
+    warnings = _warn((n_flat, n_flat_rna), surveys, full, known)
     coupling = _assemble(surveys, choice, ranked, subsamples, nulls, full, warnings, clock.seconds)
     return judge_coupling(replace(coupling, halves=halves))
 
@@ -259,7 +259,9 @@ def _plan(
     )
 
 
-def _warn(n_flat: tuple[int, int], surveys: Surveys, full: FullPlan) -> tuple[str, ...]:
+def _warn(
+    n_flat: tuple[int, int], surveys: Surveys, full: FullPlan, known: Known | None
+) -> tuple[str, ...]:
     warnings = []
     for name, flat, survey in zip(("image", "RNA"), n_flat, surveys, strict=True):
         if flat:
@@ -274,9 +276,12 @@ def _warn(n_flat: tuple[int, int], surveys: Surveys, full: FullPlan) -> tuple[st
                 "shortest edges; the distances between them are uncertain."
             )
     if not full.converged:
+        remedy = "a larger epsilon would"
+        if known is not None and known.classes is not None:
+            remedy = "it cannot where a class has another share of the patches than of the cells"
         warnings.append(
             f"The solver did not come to rest (marginal error {full.solver_error:.1e} before it "
-            "was made exact); a larger epsilon would."
+            f"was made exact); {remedy}."
         )
     return tuple(warnings)
 
