@@ -25,6 +25,7 @@ from napari_bio_superposition.alignment.genes_prediction import (
     score_split_cells,
 )
 from napari_bio_superposition.alignment.genes_targets import make_design
+from napari_bio_superposition.alignment.geodesics import METRICS
 from napari_bio_superposition.alignment.survey import measure_paths, survey_modality
 from napari_bio_superposition.core.progress import run
 from napari_bio_superposition.imaging.simulate import (
@@ -127,18 +128,23 @@ def _share_found(scores: Any, rows: np.ndarray) -> float:
 def score_lines(n: int, seed: int) -> Iterator[dict[str, Any]]:
     """Couple a look-alike of a co-assay of four cell lines by each metric."""
     topics, components, line = _draw_lines(n, np.random.default_rng(seed))
-    for metric in ("both", "correlation", "euclidean"):
-        config = CouplingConfig(metric=metric, n_nulls=0)
-        coupling, seconds = _couple((topics, components), config, seed)
-        labels = line.astype(str)
-        scores = score_pairs(coupling, topics, components, list(labels))
+    yield from _score_metrics((topics, components), line.astype(str), seed)
+
+
+def _score_metrics(
+    views: tuple[np.ndarray, np.ndarray], labels: np.ndarray, seed: int
+) -> Iterator[dict[str, Any]]:
+    """Couple two views of the same cells by each metric."""
+    for metric in METRICS:
+        coupling, seconds = _couple(views, CouplingConfig(metric=metric, n_nulls=0), seed)
+        scores = score_pairs(coupling, *views, list(labels))
         yield {
-            "cells": n,
+            "cells": len(labels),
             "seed": seed,
             "metric": metric,
             "FOSCTTM": scores.overall,
             "FOSCTTM of projections": scores.projected_to_rna,
-            "within lines": scores.within_class,
+            "within classes": scores.within_class,
             "LTA": _transfer(coupling.plan, labels, labels),
             "CPU seconds": seconds,
         }
@@ -178,20 +184,7 @@ def score_states(n: int, seed: int) -> Iterator[dict[str, Any]]:
     logged = np.log1p(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) * 1e4)
     components = PCA(30, random_state=0).fit_transform(logged)
     factors = np.stack([getattr(states, name) for name in FACTORS], axis=1)
-    labels = states.genotype.astype(str)
-    for metric in ("both", "correlation", "euclidean"):
-        config = CouplingConfig(metric=metric, n_nulls=0)
-        coupling, seconds = _couple((factors, components), config, seed)
-        scores = score_pairs(coupling, factors, components, list(labels))
-        yield {
-            "cells": n,
-            "seed": seed,
-            "metric": metric,
-            "FOSCTTM": scores.overall,
-            "within genotypes": scores.within_class,
-            "LTA": _transfer(coupling.plan, labels, labels),
-            "CPU seconds": seconds,
-        }
+    yield from _score_metrics((factors, components), states.genotype.astype(str), seed)
 
 
 def _transfer(plan: np.ndarray, labels: np.ndarray, labels_rna: np.ndarray) -> float:

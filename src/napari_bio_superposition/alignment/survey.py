@@ -99,6 +99,7 @@ def survey_modality(
     )
     resamples = _draw_resamples(len(neighbours[0]), config.n_resamples, rng)
     middle = sorted(config.neighbours)[len(config.neighbours) // 2]
+    # The landmarks of one graph serve both; the Euclidean one also tells apart levels of cells.
     graph = build_graph(neighbours[-1], k=middle, weights=config.edge_weights)
     landmarks = farthest_landmarks(graph, config.n_landmarks, rng=rng)
     distances, sizes = {}, {}

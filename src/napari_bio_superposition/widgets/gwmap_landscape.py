@@ -41,7 +41,6 @@ _HINT: Final = (
 _ALL, _TOP = "all genes", "top genes"
 _PLANE, _FLOW, _NETWORK = "plane", "flow", "network of "
 _MAP_PX: Final = 260
-_Q: Final = 0.05
 
 
 class LandscapePanel(QWidget):
@@ -248,9 +247,13 @@ def describe_sets(sets: "pd.DataFrame | None", cluster: str, most: int = 3) -> s
     """Return the sets of lowest q in a cluster of the top genes, in words."""
     if sets is None:
         return "No gene sets were tested: name a GMT file under gene sets, in the tab Genes."
-    rows = sets[(sets["list"] == f"top cluster {cluster}") & (sets["q"] < _Q)].nsmallest(most, "q")
+    from napari_bio_superposition.workflows.genes_result import FOUND
+    from napari_bio_superposition.workflows.genes_sets import CLUSTER
+
+    inside = sets["list"] == f"{CLUSTER} {cluster}"
+    rows = sets[inside & (sets["q"] < FOUND)].nsmallest(most, "q")
     if rows.empty:
-        return f"No gene set stands out in cluster {cluster} (q below {_Q:g})."
+        return f"No gene set stands out in cluster {cluster} (q below {FOUND:g})."
     return "; ".join(
         f"{row.set}: {row.overlap} of {row.size} genes, q {row.q:.2g}, matched {row.p_matched:.2g}"
         for row in rows.itertuples()
